@@ -73,8 +73,7 @@ async def plan_topics(
         different = {key: value for key, value in config.items() if settings[name].get(key) != value}
         if different:
             changes = ", ".join(
-                f"{key}: {settings[name].get(key, 'unset')} -> {value}"
-                for key, value in sorted(different.items())
+                f"{key}: {settings[name].get(key, 'unset')} -> {value}" for key, value in sorted(different.items())
             )
             actions.append(TopicAction(ActionKind.ALTER, name, changes, config=different))
         actions.extend(_warnings(name, topic, existing[name]["partitions"], replication=replication))
@@ -106,24 +105,18 @@ async def _settled(
     deadline = time.monotonic() + within
     names = [prefix + topic.name for topic in topics]
     while True:
-        left = [
-            a for a in await plan_topics(admin, topics, prefix=prefix) if a.kind is not ActionKind.WARNING
-        ]
+        left = [a for a in await plan_topics(admin, topics, prefix=prefix) if a.kind is not ActionKind.WARNING]
         if not left:
             described = await admin.describe_topics(names)
             if all(partition["leader"] >= 0 for topic in described for partition in topic["partitions"]):
                 return
         if time.monotonic() > deadline:
             reason = left[0].detail if left else "a partition has no leader"
-            raise TopicError(
-                f"{left[0].topic if left else names[0]}: not in force after {within:.0f} s: {reason}"
-            )
+            raise TopicError(f"{left[0].topic if left else names[0]}: not in force after {within:.0f} s: {reason}")
         await asyncio.sleep(0.05)
 
 
-def _creation(
-    name: str, topic: TopicDefinition, *, replication: int, config: Mapping[str, str]
-) -> TopicAction:
+def _creation(name: str, topic: TopicDefinition, *, replication: int, config: Mapping[str, str]) -> TopicAction:
     settings = " ".join(f"{key}={value}" for key, value in sorted(config.items()))
     return TopicAction(
         ActionKind.CREATE,
@@ -155,17 +148,14 @@ def _warnings(
 async def _settings_of(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """The settings in force of each topic."""
     return {
-        name: {entry[0]: entry[1] for entry in entries}
-        for name, entries in (await _entries_of(admin, names)).items()
+        name: {entry[0]: entry[1] for entry in entries} for name, entries in (await _entries_of(admin, names)).items()
     }
 
 
 async def _entries_of(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, list[tuple[Any, ...]]]:
     if not names:
         return {}
-    responses = await admin.describe_configs(
-        [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    )
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     entries: dict[str, list[tuple[Any, ...]]] = {}
     for response in responses:
         for code, message, _, name, found in response.resources:
@@ -179,9 +169,7 @@ async def _create(admin: AIOKafkaAdminClient, actions: Sequence[TopicAction]) ->
         return
     response = await admin.create_topics(
         [
-            NewTopic(
-                action.topic, action.partitions, action.replication, topic_configs=dict(action.config or {})
-            )
+            NewTopic(action.topic, action.partitions, action.replication, topic_configs=dict(action.config or {}))
             for action in actions
         ]
     )
