@@ -1,5 +1,6 @@
 # Thin on purpose: every target is one command that also runs by hand.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,7 +40,7 @@ check: .venv/.ready ## Style, types, imports, contracts, migrations, deployment 
 	$(call step,types)
 	@$(BIN)/mypy --strict $(MEMBERS:%=%/src)
 	$(call step,imports)
-	@$(BIN)/lint-imports | tail -n 1
+	@$(BIN)/lint-imports >.venv/imports.log || { cat .venv/imports.log; exit 1; }
 	@for member in $(MEMBERS); do (cd $$member && $(CURDIR)/$(BIN)/deptry src --no-ansi --ignore DEP002 \
 	  --known-first-party baton 2>$(CURDIR)/.venv/deptry.log) || { cat .venv/deptry.log; exit 1; }; done
 	$(call step,contracts)
@@ -50,7 +51,8 @@ check: .venv/.ready ## Style, types, imports, contracts, migrations, deployment 
 	    git archive "$$base" proto | tar -x -C build/proto-before && \
 	    $(BIN)/buf breaking proto --against build/proto-before/proto; \
 	  else echo "no earlier version to compare the contract with"; fi
-	@before=$$($(GENERATED)); $(MAKE) --no-print-directory -s proto >/dev/null; after=$$($(GENERATED)); \
+	@before=$$($(GENERATED)); $(MAKE) --no-print-directory -s proto >.venv/proto.log 2>&1 || \
+	  { cat .venv/proto.log; exit 1; }; after=$$($(GENERATED)); \
 	  [ "$$before" = "$$after" ] || { echo "generated files were not current; \`make proto\` has just renewed them"; exit 1; }
 	$(call step,migrations)
 	@$(BIN)/python -m baton_local.migrations build/migrations
