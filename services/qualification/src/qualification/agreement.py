@@ -90,7 +90,9 @@ def read_agreement(raw: bytes, format: Literal["yaml", "json"]) -> Agreement:
     try:
         form = AgreementForm.model_validate(tree.value)
     except ValidationError as error:
-        raise DocumentRefused([_flaw_of(detail, tree) for detail in error.errors(include_url=False)]) from None
+        raise DocumentRefused(
+            [_flaw_of(detail, tree) for detail in error.errors(include_url=False)]
+        ) from None
     return _checked(form, tree)
 
 
@@ -126,7 +128,8 @@ def _checked(form: AgreementForm, tree: Tree) -> Agreement:
         document=b"",
         digest="",
         gates=tuple(
-            Criterion(id=g.id, when=condition(g.when, "lead", "gates", i, "when")) for i, g in enumerate(form.gates)
+            Criterion(id=g.id, when=condition(g.when, "lead", "gates", i, "when"))
+            for i, g in enumerate(form.gates)
         ),
         disqualifiers=tuple(
             Criterion(id=d.id, when=condition(d.when, "lead", "disqualifiers", i, "when"))
@@ -182,12 +185,18 @@ def _inconsistencies(form: AgreementForm) -> Iterator[tuple[str, str]]:
             if rule.id in RESERVED_IDS:
                 yield pointer, f"'{rule.id}' is the name of a group; choose another id"
             if rule.id in seen:
-                yield pointer, f"the id '{rule.id}' is taken by {seen[rule.id]}; ids are unique in the whole agreement"
+                yield (
+                    pointer,
+                    f"the id '{rule.id}' is taken by {seen[rule.id]}; ids are unique in the whole agreement",
+                )
             seen.setdefault(rule.id, pointer)
             if getattr(rule, "points", 1) == 0:
                 yield pointer_of(section, i, "points"), "a rule of 0 points decides nothing; take it out"
             if isinstance(rule, EngagementForm) and rule.cap is not None and rule.cap < abs(rule.points):
-                yield pointer_of(section, i, "cap"), f"is less than the {abs(rule.points)} points of one touch"
+                yield (
+                    pointer_of(section, i, "cap"),
+                    f"is less than the {abs(rule.points)} points of one touch",
+                )
     for section, key, names in (
         ("glossary", "term", [term.term for term in form.glossary]),
         ("rejection_reasons", "code", [reason.code for reason in form.rejection_reasons]),
@@ -200,8 +209,10 @@ def _inconsistencies(form: AgreementForm) -> Iterator[tuple[str, str]]:
 
 
 def _criteria_flaw(tree: Tree, pointer: str, error: CriteriaError) -> Flaw:
-    detail = error.detail if (error.line, error.column) == (1, 1) else (
-        f"{error.detail} (line {error.line}, column {error.column} of the expression)"
+    detail = (
+        error.detail
+        if (error.line, error.column) == (1, 1)
+        else (f"{error.detail} (line {error.line}, column {error.column} of the expression)")
     )
     return tree.flaw(pointer, detail, line=error.line, column=error.column)
 
@@ -212,11 +223,11 @@ def _flaw_of(error: Any, tree: Tree) -> Flaw:
     if kind == "missing":
         return tree.flaw(pointer_of(*path[:-1]), f"the key '{path[-1]}' is missing")
     if kind == "extra_forbidden":
-        return tree.flaw(pointer_of(*path), "this key is not known here; the published schema lists those that are")
+        return tree.flaw(
+            pointer_of(*path), "this key is not known here; the published schema lists those that are"
+        )
     return tree.flaw(pointer_of(*path), str(error["msg"]).replace("Input should", "should"))
 
 
 def _seconds(span: str) -> int:
     return int(span[:-1]) * _SECONDS[span[-1]]
-
-

@@ -144,7 +144,9 @@ def check_condition(text: str, scope: Scope, *, terms: Mapping[str, Term]) -> Co
     """
     expanded, type_name = _check(text, scope, terms)
     if type_name != "BOOL":
-        raise CriteriaError(f"gives {_plain(type_name)}, but a condition must be true or false; compare it with something")
+        raise CriteriaError(
+            f"gives {_plain(type_name)}, but a condition must be true or false; compare it with something"
+        )
     return Condition(scope=scope, expanded=expanded)
 
 
@@ -225,7 +227,7 @@ def _check(text: str, scope: Scope, terms: Mapping[str, Term]) -> tuple[str, str
             raise CriteriaError(f"is not a pattern: {reason}")
         raise CriteriaError(
             f"fails where nothing is known of the {scope}: {reason}; guard it, for example "
-            "\"x\" in answers && answers[\"x\"] == \"y\""
+            '"x" in answers && answers["x"] == "y"'
         )
     return expanded, type_name
 
@@ -292,7 +294,12 @@ def _expand(text: str, terms: Mapping[str, Term]) -> str:
     pieces, position = [], 0
     for name, start in _words(text):
         if name in terms:
-            pieces += [text[position:start], "(", terms[name].expanded, "\n)"]  # a comment must not eat the bracket
+            pieces += [
+                text[position:start],
+                "(",
+                terms[name].expanded,
+                "\n)",
+            ]  # a comment must not eat the bracket
             position = start + len(name)
     pieces.append(text[position:])
     return "".join(pieces)
@@ -317,7 +324,9 @@ def _type_named(name: str) -> Any:
 
 
 def _plain(type_name: str) -> str:
-    return {"INT": "a number", "UINT": "a number", "STRING": "a text"}.get(type_name, f"a value of type {type_name}")
+    return {"INT": "a number", "UINT": "a number", "STRING": "a text"}.get(
+        type_name, f"a value of type {type_name}"
+    )
 
 
 def _first_line(error: object) -> str:

@@ -19,7 +19,9 @@ MAX_DEPTH: Final = 16
 MAX_DIGITS: Final = 15
 
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+\Z")
-_FRACTION: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+|\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z")
+_FRACTION: Final = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+|\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z"
+)
 _WORDS: Final[Mapping[str, bool | None]] = {"true": True, "false": False, "null": None, "~": None, "": None}
 # Direction marks and invisible characters: with them the page that people sign could read unlike the bytes that run.
 _INVISIBLE: Final = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
@@ -153,7 +155,9 @@ def _read_yaml(text: str) -> Tree:
                 top.key = None
         style = getattr(event, "style", None)
         quoted = 1 if style in ("'", '"') else 0
-        places[pointer] = Place(line=mark.line + 1, column=mark.column + 1 + quoted, block=style in ("|", ">"))
+        places[pointer] = Place(
+            line=mark.line + 1, column=mark.column + 1 + quoted, block=style in ("|", ">")
+        )
         return pointer
 
     try:
@@ -171,7 +175,11 @@ def _read_yaml(text: str) -> Tree:
             if count > MAX_VALUES:
                 _refuse(f"has more than {MAX_VALUES} values", **where)
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-                _refuse("anchors and aliases (& and *) are not allowed; write the value out", pointer=here, **where)
+                _refuse(
+                    "anchors and aliases (& and *) are not allowed; write the value out",
+                    pointer=here,
+                    **where,
+                )
             if getattr(event, "tag", None) is not None:
                 _refuse("tags (!) are not allowed", pointer=here, **where)
             if isinstance(event, yaml.CollectionEndEvent):
@@ -183,7 +191,11 @@ def _read_yaml(text: str) -> Tree:
                     _refuse("a key must be a text", pointer=here, **where)
                 key = event.value
                 if key in stack[-1].container:
-                    _refuse(f"the key '{key[:50]}' stands twice; keep one of them", pointer=f"{here}{pointer_of(key)}", **where)
+                    _refuse(
+                        f"the key '{key[:50]}' stands twice; keep one of them",
+                        pointer=f"{here}{pointer_of(key)}",
+                        **where,
+                    )
                 stack[-1].key = key
             elif isinstance(event, yaml.ScalarEvent):
                 value = _scalar(event, pointer=here, where=where)
@@ -191,7 +203,9 @@ def _read_yaml(text: str) -> Tree:
             else:
                 if len(stack) >= MAX_DEPTH:
                     _refuse("is nested too deeply", pointer=here, **where)
-                container: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
+                container: dict[str, Any] | list[Any] = (
+                    {} if isinstance(event, yaml.MappingStartEvent) else []
+                )
                 stack.append(_Open(container=container, pointer=place_value(event, container)))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -220,7 +234,11 @@ def _scalar(event: Any, *, pointer: str, where: Mapping[str, int]) -> Any:
             _refuse(f"{text} begins with 0; quote it if it is a text", pointer=pointer, **where)
         return int(text)
     if _FRACTION.match(text):
-        _refuse(f"{text[:20]} is not a whole number; use a smaller unit, or quote it if it is a text", pointer=pointer, **where)
+        _refuse(
+            f"{text[:20]} is not a whole number; use a smaller unit, or quote it if it is a text",
+            pointer=pointer,
+            **where,
+        )
     return text
 
 

@@ -7,6 +7,8 @@ from typing import Any, Final
 from baton.lead.v1 import lead_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from qualification.canonical import MAX_INTEGER
+
 FeatureValue = bool | int | str | dict[str, str]
 Features = Mapping[str, FeatureValue]
 
@@ -85,8 +87,12 @@ def features_from_event(message: lead_pb2.LeadFeatures) -> dict[str, FeatureValu
     for field, value in message.ListFields():
         name = field.name
         kind = LEAD_FIELDS.get(name)
-        if name == "tables_version" or kind in ("bool", "int"):
+        if kind == "bool":
             features[name] = value
+        elif name == "tables_version" or kind == "int":
+            features[name] = max(
+                -MAX_INTEGER, min(MAX_INTEGER, value)
+            )  # what canonical bytes can hold exactly
         elif kind == "string":
             features[name] = _clean(value)
         elif kind == "map":
@@ -96,7 +102,9 @@ def features_from_event(message: lead_pb2.LeadFeatures) -> dict[str, FeatureValu
 
 def touch_fields_from_event(message: lead_pb2.TouchRecorded) -> dict[str, str]:
     """Return the fields of a touch that are set; a kind this version does not know counts as none."""
-    fields = {name: _clean(value) for name in TOUCH_FIELDS if name != "kind" and (value := getattr(message, name))}
+    fields = {
+        name: _clean(value) for name in TOUCH_FIELDS if name != "kind" and (value := getattr(message, name))
+    }
     kind = TOUCH_KINDS.get(message.kind)
     if kind is not None:
         fields["kind"] = kind

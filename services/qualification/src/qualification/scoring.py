@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from qualification.agreement import Agreement
-from qualification.canonical import digest_of, quick_canonical_bytes
+from qualification.canonical import canonical_bytes, digest_of, quick_canonical_bytes
 from qualification.criteria import Conditions
 from qualification.decay import course
 from qualification.features import Features, Touch, lead_variables, touch_variables
@@ -59,12 +59,15 @@ class Snapshot:
 
     @property
     def canonical(self) -> bytes:
-        return quick_canonical_bytes(
-            {
-                "features": self.features,
-                "touches": [{"id": t.id, "hour": t.hour, "fields": t.fields} for t in self.touches],
-            }
-        )
+        seen = {
+            "features": self.features,
+            "touches": [{"id": t.id, "hour": t.hour, "fields": t.fields} for t in self.touches],
+        }
+        answers = self.features.get("answers")
+        # Only here do keys come from outside.
+        if isinstance(answers, dict) and any(key and max(key) > "\uffff" for key in answers):
+            return canonical_bytes(seen)
+        return quick_canonical_bytes(seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,9 @@ class Judge:
         self._conditions = Conditions(
             [rule.when for rule in (*agreement.gates, *agreement.disqualifiers, *agreement.fit)]
         )
-        self._touch_conditions = Conditions([rule.when for rule in agreement.engagement if rule.when is not None])
+        self._touch_conditions = Conditions(
+            [rule.when for rule in agreement.engagement if rule.when is not None]
+        )
         self._courses = [
             course(rule.points, rule.half_life_hours, rule.window_hours) for rule in agreement.engagement
         ]
@@ -211,14 +216,18 @@ class Judge:
             contributions.append(Contribution(group, "cap", cap - total, 1))
 
 
-def snapshot_of(features: Features, touches: Sequence[Touch], *, agreement: Agreement, at: datetime) -> Snapshot:
+def snapshot_of(
+    features: Features, touches: Sequence[Touch], *, agreement: Agreement, at: datetime
+) -> Snapshot:
     """Return what a decision at `at` looks at: touches in the longest window, oldest first, in whatever order they came."""
     oldest = hour_of(at) - agreement.longest_window_hours
     relevant = sorted((t for t in touches if t.hour > oldest), key=lambda t: (t.hour, t.id))
     return Snapshot(features=features, touches=tuple(relevant[-MAX_TOUCHES:]))
 
 
-def decide(lead_id: str, snapshot: Snapshot, *, cycle: int, judge: Judge, stamp: Stamp, at: datetime) -> Decision:
+def decide(
+    lead_id: str, snapshot: Snapshot, *, cycle: int, judge: Judge, stamp: Stamp, at: datetime
+) -> Decision:
     """Return the decision on `snapshot` at `at`; no clock, no database, no randomness."""
     seen = snapshot.canonical
     return _decision(lead_id, seen, snapshot, cycle=cycle, judge=judge, stamp=stamp, at=at)
@@ -245,7 +254,13 @@ def decide_again(canonical: bytes, seen: bytes, *, judge: Judge) -> Decision:
     )
     at = datetime.fromisoformat(stored["at"])
     return _decision(
-        stored["lead_id"], snapshot.canonical, snapshot, cycle=stored["cycle"], judge=judge, stamp=stamp, at=at
+        stored["lead_id"],
+        snapshot.canonical,
+        snapshot,
+        cycle=stored["cycle"],
+        judge=judge,
+        stamp=stamp,
+        at=at,
     )
 
 
