@@ -1,4 +1,4 @@
-"""B1: durable intake, the full path of a real provider's payload, against a bare route that group-commits three rows."""
+"""B1: durable intake, the full path of a real provider's payload, against a bare route that commits three rows."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ from .load import Outcome, closed_loop, open_loop, request
 from .memory import Memory
 from .result import Figure, Say
 
-SECRET = "a signing secret for the bench"  # noqa: S105 - of a server on loopback that lives for this run
+SECRET = "a signing secret for the bench"
 CONNECTIONS = 64
 
 
@@ -85,9 +85,7 @@ async def create_source(stack: Stack) -> None:
         answer.raise_for_status()
 
 
-async def measure(
-    stack: Stack, say: Say, *, rounds: int, requests: int, open_seconds: int, memory: Memory
-) -> Figure:
+async def measure(stack: Stack, say: Say, *, rounds: int, requests: int, open_seconds: int, memory: Memory) -> Figure:
     """Measure B1 on a running stack whose other processes are stopped."""
     figure = Figure(
         "B1",
