@@ -26,6 +26,8 @@ lock: .venv/.ready ## Write requirements.lock anew (names, versions, hashes)
 
 proto: .tools/proto/.ready ## Generate libs/contracts from proto/
 	.tools/proto/bin/python proto/generate.py
+	$(BIN)/python proto/golden.py
+	$(BIN)/python proto/document.py
 
 .tools/proto/.ready: proto/requirements.lock | .venv/.ready
 	$(BIN)/uv venv --quiet --clear .tools/proto

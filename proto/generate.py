@@ -1,4 +1,4 @@
-"""Generate libs/contracts from the .proto files and topics.yaml. Run by `make proto` in the generator's own environment."""
+"""Generate libs/contracts from proto/. Run by `make proto` in an environment of the generator's own."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from grpc_tools import protoc
 PROTO = Path(__file__).parent
 SRC = PROTO.parent / "libs" / "contracts" / "src" / "baton"
 
-CATALOGUE = '''"""Which event travels on which topic. Generated from proto/topics.yaml by proto/generate.py: do not edit."""
+CATALOGUE = '''"""Which event travels on which topic. Made from topics.yaml by `make proto`: do not edit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Which event travels on which topic. Generated from proto/topics.yaml by proto/generate.py: do not edit."""
+"""Which event travels on which topic. Made from topics.yaml by `make proto`: do not edit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,0 +1,1 @@
+"""The mechanism under every Baton service. It knows no lead, no score, no deal."""

@@ -1,0 +1,271 @@
+"""What happens to a batch of records inside one transaction: the policy of the consumer, without the loop around it."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from google.protobuf.message import Message
+from opentelemetry.trace import SpanKind
+
+from baton_kit import inbox, telemetry
+from baton_kit.clock import Clock
+from baton_kit.db import Database, Tx
+from baton_kit.envelope import Received, Undecodable, decode, type_of
+from baton_kit.failpoint import failpoint
+from baton_kit.inbox import Parking
+from baton_kit.outbox import Outbox, pack
+from baton_kit.settings import ServiceSettings
+
+
+class KitApp(Protocol):
+    """What the kit needs of a service's `App`."""
+
+    @property
+    def settings(self) -> ServiceSettings:
+        """The settings it was opened with."""
+
+    @property
+    def db(self) -> Database:
+        """The service's database."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where its events go."""
+
+
+App = TypeVar("App", bound=KitApp)
+Handler = Callable[[Tx, App, Sequence[Received[Any]]], Awaitable[None]]
+Handlers = Mapping[type[Message], Handler[App]]
+
+
+class Record(Protocol):
+    """What the kit reads of a Kafka record."""
+
+    @property
+    def offset(self) -> int:
+        """Its place in the partition."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value; None is a tombstone."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """Its headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription(Generic[App]):
+    """One consumer of a service: `group` is `<service>.<purpose>`.
+
+    A type in neither `handlers` nor `ignores` is kept as unrouted, and applied by the first version that handles it.
+    """
+
+    group: str
+    topics: tuple[str, ...]
+    handlers: Handlers[App]
+    ignores: frozenset[type[Message]] = frozenset()
+    largest_batch: int = 500
+    types: Mapping[str, type[Message]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Index the types by their full proto names."""
+        known = [*self.handlers, *self.ignores]
+        object.__setattr__(self, "types", {t.DESCRIPTOR.full_name: t for t in known})
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """A batch sorted by what is to become of it."""
+
+    events: list[Received[Message]]
+    parkings: list[Parking]
+    ignored: int
+
+
+async def apply_batch(
+    tx: Tx,
+    app: App,
+    subscription: Subscription[App],
+    *,
+    topic: str,
+    partition: int,
+    records: Sequence[Record],
+    park: str | None = None,
+) -> int:
+    """Apply the records of one partition, in the caller's transaction; returns how many events took effect.
+
+    Each event takes effect at most once (inbox), none is passed over: what cannot be applied is parked in this
+    transaction. `park` parks the (single) record for that reason instead of handling it.
+    """
+    group = subscription.group
+    # 1. The position first: whoever else held the partition has committed, and what it did is skipped here.
+    start = await inbox.lock_position(tx, group, topic=topic, partition=partition)
+    fresh = [r for r in records if r.offset >= start]
+    if not fresh:
+        return 0
+    failpoint("consumer.after_position")
+    found = sort(subscription, fresh, topic=topic, partition=partition)
+
+    # 2. Keys are held, then asked whether an earlier event of theirs waits for a person.
+    keys = sorted({e.key for e in found.events} | {p.key for p in found.parkings})
+    await inbox.lock_keys(tx, group, keys)
+    blocked = await inbox.blocked_keys(tx, group, keys)
+    events, parkings = divide(found, blocked, records={r.offset: r for r in fresh}, park=park)
+    failpoint("consumer.before_claim")
+
+    # 3. One claim for the whole batch; what was claimed before is a duplicate and drops out.
+    outcomes = {p.event_id: "unrouted" if p.reason == "unrouted" else "parked" for p in parkings if p.event_id}
+    outcomes |= {e.id: "applied" for e in events}
+    won = await inbox.claim(tx, group, outcomes)
+    events = list(_first_of_each(e for e in events if e.id in won))
+    parkings = [p for p in parkings if p.event_id is None or p.event_id in won]
+    await inbox.park(tx, group, topic=topic, partition=partition, parkings=parkings)
+    failpoint("consumer.after_claim")
+
+    # 4. The effects, and the position behind them.
+    await handle(tx, app, subscription, events)
+    failpoint("consumer.after_effects")
+    await inbox.move_position(tx, group, topic=topic, partition=partition, next_offset=fresh[-1].offset + 1)
+    failpoint("consumer.before_commit")
+    _count(group, applied=len(events), parked=len(parkings), ignored=found.ignored, all=len(fresh))
+    return len(events)
+
+
+async def handle(tx: Tx, app: App, subscription: Subscription[App], events: Sequence[Received[Message]]) -> None:
+    """Give the events to their handlers, whole runs at a time, the order per key kept."""
+    if not events:
+        return
+    causes: dict[str, str] = {}
+    for e in events:
+        if e.traceparent and e.traceparent.endswith("1"):
+            with telemetry.span(f"apply {e.type}", kind=SpanKind.CONSUMER, parent=e.traceparent) as opened:
+                opened.set_attribute("messaging.consumer.group.name", subscription.group)
+                causes[e.key] = telemetry.traceparent() or e.traceparent
+        elif e.traceparent:
+            causes[e.key] = e.traceparent
+    token = telemetry.CAUSES.set(causes)
+    try:
+        for run in runs(events, order=list(subscription.types)):
+            await subscription.handlers[type(run[0].body)](tx, app, run)
+    finally:
+        telemetry.CAUSES.reset(token)
+
+
+def runs(events: Sequence[Received[Message]], *, order: Sequence[str]) -> list[list[Received[Message]]]:
+    """Group a batch into runs of one type, as few as the order per key allows; within a layer types follow `order`."""
+    layer_of: dict[str, tuple[int, str]] = {}
+    layers: list[dict[str, list[Received[Message]]]] = []
+    for e in events:
+        layer, last_type = layer_of.get(e.key, (0, e.type))
+        if last_type != e.type:
+            layer += 1
+        layer_of[e.key] = (layer, e.type)
+        while len(layers) <= layer:
+            layers.append({})
+        layers[layer].setdefault(e.type, []).append(e)
+    rank = {name: n for n, name in enumerate(order)}
+    return [found[name] for found in layers for name in sorted(found, key=lambda n: rank[n])]
+
+
+def sort(subscription: Subscription[App], records: Sequence[Record], *, topic: str, partition: int) -> Sorted:
+    """Decode what is handled; name what is poison, unrouted or knowingly ignored."""
+    ignored_names = {t.DESCRIPTOR.full_name for t in subscription.ignores}
+    events: list[Received[Message]] = []
+    parkings: list[Parking] = []
+    ignored = 0
+    for record in records:
+        try:
+            name = type_of(record.headers)
+            if name in ignored_names:
+                ignored += 1
+                continue
+            if name not in subscription.types:
+                parkings.append(parking(record, reason="unrouted", detail="no handler knows this type", type=name))
+                continue
+            events.append(
+                decode(
+                    headers=record.headers,
+                    key=record.key,
+                    value=record.value,
+                    types=subscription.types,
+                    topic=topic,
+                    partition=partition,
+                    offset=record.offset,
+                )
+            )
+        except Undecodable as error:
+            parkings.append(parking(record, reason="poison", detail=str(error)))
+    return Sorted(events, parkings, ignored)
+
+
+def divide(
+    found: Sorted, blocked: set[str], *, records: Mapping[int, Record], park: str | None
+) -> tuple[list[Received[Message]], list[Parking]]:
+    """Take out of the batch what must wait behind a parked event of its own key, earlier ones of it included."""
+    stop: dict[str, int] = dict.fromkeys(blocked, -1)
+    for p in found.parkings:
+        if p.reason != "unrouted":
+            stop[p.key] = min(p.offset, stop.get(p.key, p.offset))
+    events: list[Received[Message]] = []
+    parkings = list(found.parkings)
+    for e in found.events:
+        if stop.get(e.key, e.offset) < e.offset:
+            parkings.append(
+                parking(
+                    records[e.offset],
+                    reason="blocked",
+                    detail="behind a parked event of this key",
+                    type=e.type,
+                )
+            )
+        elif park is not None:
+            parkings.append(parking(records[e.offset], reason="handler", detail=park, type=e.type))
+        else:
+            events.append(e)
+    return events, parkings
+
+
+def parking(record: Record, *, reason: str, detail: str, type: str | None = None) -> Parking:
+    """Describe a record for the `parked` table, whatever state its headers are in."""
+    found = dict(record.headers)
+    return Parking(
+        offset=record.offset,
+        key=(record.key or b"").decode(errors="replace").replace("\x00", "\ufffd")[:500],
+        event_id=_readable(found.get("ce_id")),
+        type=type or _readable(found.get("ce_type")),
+        reason=reason,
+        detail=detail[:500],
+        raw_key=record.key,
+        headers=pack([(name, bytes(value or b"")) for name, value in record.headers]),
+        value=record.value,
+    )
+
+
+def _readable(value: bytes | None) -> str | None:
+    text = (value or b"").decode(errors="replace").replace("\x00", "\ufffd")[:500]
+    return text or None
+
+
+def _first_of_each(events: Iterator[Received[Message]]) -> Iterator[Received[Message]]:
+    seen: set[str] = set()
+    for e in events:
+        if e.id not in seen:
+            seen.add(e.id)
+            yield e
+
+
+def _count(group: str, *, applied: int, parked: int, ignored: int, all: int) -> None:
+    consumed = telemetry.CONSUMED
+    consumed.labels(group, "applied").inc(applied)
+    consumed.labels(group, "parked").inc(parked)
+    consumed.labels(group, "ignored").inc(ignored)
+    consumed.labels(group, "duplicate").inc(all - applied - parked - ignored)

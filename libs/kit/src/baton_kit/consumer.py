@@ -1,0 +1,310 @@
+"""The loop between Kafka and the handlers: poll, apply a partition's batch in one transaction, wait out what fails.
+
+Exactly three outcomes of an error. Poison is parked at once. A handler's error is repeated with back-off while its
+partition rests, then parked. An outage never counts and never parks: it is waited out for ever, unready.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from baton_kit import broker, inbox, parked, telemetry
+from baton_kit.apply import App, Record, Subscription, apply_batch
+from baton_kit.failpoint import failpoint
+from baton_kit.outages import Unprocessable, is_outage
+from baton_kit.telemetry import log
+
+HANDLER_PAUSES = (0.1, 0.5, 2.0)
+"""Seconds before each repeat of an event whose handler failed; then it is parked."""
+OUTAGE_PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
+TOO_MANY, WINDOW_MINUTES = 20, 10
+"""More parkings than this in so many minutes are a bad deploy, not bad events."""
+NO_PROGRESS_SECONDS = 30.0
+DISPLAY_SECONDS = 5.0
+
+
+class NoProgress(Exception):
+    """Events wait, nothing is wrong, and nothing moves: the client is stuck and must be made anew."""
+
+
+@dataclass(slots=True)
+class Backlog:
+    """What was polled from one partition and is not applied yet; the partition rests until it is."""
+
+    records: list[Any]
+    one_by_one: bool = False
+    failures: int = 0
+    outages: int = 0
+    not_before: float = 0.0
+
+
+@dataclass(slots=True)
+class Consumer(Generic[App]):
+    """One member of a subscription's group. `run` ends only by cancellation or by a client that stays stuck."""
+
+    app: App
+    subscription: Subscription[App]
+    client_id: str = "baton"
+    healthy: bool = False
+    reason: str = "starting"
+    applied: int = 0
+    moved_at: float = 0.0
+    backlogs: dict[TopicPartition, Backlog] = field(default_factory=dict)
+    outside_log: dict[TopicPartition, int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Consume. A stuck client is made anew; stuck three times in a row without progress, the process ends."""
+        stuck = 0
+        while True:
+            before = self.applied
+            try:
+                await self._wait_while_too_many_parked()
+                await parked.replay_unrouted(self.app, self.subscription)
+                await self._consume()
+            except NoProgress:
+                stuck = 1 if self.applied > before else stuck + 1
+                log.error("consumer_stuck", consumer=self.subscription.group, times=stuck)
+                if stuck >= 3:
+                    raise
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                self._unhealthy(type(error).__name__)
+                await asyncio.sleep(_jittered(0.5))
+
+    async def _wait_while_too_many_parked(self) -> None:
+        while True:
+            async with self.app.db.begin() as tx:
+                recent = await inbox.recent_parkings(tx, self.subscription.group, minutes=WINDOW_MINUTES)
+            if recent <= TOO_MANY:
+                return
+            self._unhealthy(f"{recent} events were parked within {WINDOW_MINUTES} minutes; replay or skip them")
+            await asyncio.sleep(2)
+
+    async def _consume(self) -> None:
+        settings = self.app.settings.kafka
+        group = self.subscription.group
+        listener = _Seek(self)
+        client = broker.consumer(
+            settings,
+            client_id=self.client_id,
+            group=settings.topic_prefix + group,
+            topics=[settings.topic_prefix + topic for topic in self.subscription.topics],
+            listener=listener,
+        )
+        listener.client = client
+        self.backlogs.clear()
+        self.outside_log.clear()
+        loop = asyncio.get_running_loop()
+        displayed = self.moved_at = loop.time()
+        try:
+            await client.start()
+            while True:
+                try:
+                    await self._step(client)
+                except OffsetOutOfRangeError as error:
+                    await self._outside_log(client, error)
+                except NoOffsetForPartitionError as error:
+                    await seek(self, client, [error.args[0]])
+                if loop.time() - displayed > DISPLAY_SECONDS:
+                    displayed = loop.time()
+                    await self._look_again(client)
+                    await self._display(client)
+        finally:
+            await client.stop()
+
+    async def _step(self, client: AIOKafkaConsumer) -> None:
+        loop = asyncio.get_running_loop()
+        wait_ms = 20 if self.backlogs else 250
+        polled = await client.getmany(timeout_ms=wait_ms, max_records=self.subscription.largest_batch)
+        failpoint("consumer.after_poll")
+        if not self.backlogs and not self.outside_log:
+            self.healthy, self.reason = True, ""
+        for tp, records in polled.items():
+            self.backlogs[tp] = Backlog(records)
+            self.moved_at = loop.time()
+            _pause(client, tp)
+        for tp, backlog in list(self.backlogs.items()):
+            if loop.time() < backlog.not_before:
+                continue
+            if await self._work(tp, backlog):
+                # A partition that was revoked meanwhile has no backlog any more and is not ours to resume.
+                if self.backlogs.get(tp) is backlog:
+                    del self.backlogs[tp]
+                    _resume(client, tp)
+                self.moved_at = loop.time()
+
+    async def _work(self, tp: TopicPartition, backlog: Backlog) -> bool:
+        """Apply the backlog as far as it goes; True when nothing of it is left."""
+        group = self.subscription.group
+        while backlog.records:
+            records = backlog.records[:1] if backlog.one_by_one else backlog.records
+            try:
+                with telemetry.BATCH_SECONDS.labels(group).time():
+                    self.applied += await self._apply(tp, records)
+            except Exception as error:
+                now = asyncio.get_running_loop().time()
+                if is_outage(error):
+                    pause = OUTAGE_PAUSES[min(backlog.outages, len(OUTAGE_PAUSES) - 1)]
+                    backlog.outages += 1
+                    backlog.not_before = now + _jittered(pause)
+                    telemetry.RETRIES.labels(group, "outage").inc()
+                    self._unhealthy(type(error).__name__)
+                    return False
+                if not backlog.one_by_one:
+                    # The whole batch went back; one by one, only the bad event stands out.
+                    backlog.one_by_one = True
+                    continue
+                if isinstance(error, Unprocessable) or backlog.failures >= len(HANDLER_PAUSES):
+                    await self._park(tp, records, error)
+                else:
+                    log.warning("event_failed", consumer=group, topic=tp.topic, partition=tp.partition,
+                                offset=records[0].offset, error=type(error).__name__)  # fmt: skip
+                    telemetry.RETRIES.labels(group, "handler").inc()
+                    backlog.not_before = now + _jittered(HANDLER_PAUSES[backlog.failures])
+                    backlog.failures += 1
+                    return False
+            backlog.failures = backlog.outages = 0
+            backlog.records = backlog.records[len(records) :]
+            failpoint("consumer.after_commit")
+        return True
+
+    async def _apply(self, tp: TopicPartition, records: Sequence[Record], *, park: str | None = None) -> int:
+        async with self.app.db.begin() as tx:
+            return await apply_batch(
+                tx,
+                self.app,
+                self.subscription,
+                topic=self._plain(tp.topic),
+                partition=tp.partition,
+                records=records,
+                park=park,
+            )
+
+    async def _park(self, tp: TopicPartition, records: Sequence[Record], error: Exception) -> None:
+        # Of a foreign error only its kind is written down: its text may hold a person's data.
+        reason = str(error) if isinstance(error, Unprocessable) else type(error).__name__
+        await self._apply(tp, records, park=reason)
+        log.error("event_parked", consumer=self.subscription.group, topic=tp.topic, partition=tp.partition,
+                  offset=records[0].offset, reason=reason, exc_info=error)  # fmt: skip
+        await self._wait_while_too_many_parked()
+
+    async def _outside_log(self, client: AIOKafkaConsumer, error: OffsetOutOfRangeError) -> None:
+        """Alarm and wait for a person when the log does not hold the position; a first start begins anywhere."""
+        async with self.app.db.begin() as tx:
+            known = await inbox.positions(tx, self.subscription.group)
+        for tp, offset in error.args[0].items():
+            if (self._plain(tp.topic), tp.partition) not in known:
+                first = (await client.beginning_offsets([tp]))[tp]
+                client.seek(tp, first)
+                continue
+            self.outside_log[tp] = offset
+            _pause(client, tp)
+            self._unhealthy(f"{tp.topic}[{tp.partition}]: the position {offset} lies outside the log")
+            log.error("position_outside_log", consumer=self.subscription.group, topic=tp.topic,
+                      partition=tp.partition, position=offset)  # fmt: skip
+
+    async def _display(self, client: AIOKafkaConsumer) -> None:
+        """Show positions and lag, and judge by them whether anything moves."""
+        now = asyncio.get_running_loop().time()
+        offsets, lagging = {}, False
+        for tp in client.assignment() - self.outside_log.keys():
+            position = await client.position(tp)
+            offsets[tp] = position
+            high = client.highwater(tp)
+            if high is not None:
+                waiting = len(self.backlogs[tp].records) if tp in self.backlogs else 0
+                telemetry.LAG.labels(self.subscription.group, self._plain(tp.topic), tp.partition).set(
+                    max(0, high - position + waiting)
+                )
+                lagging = lagging or high > position
+        try:
+            await client.commit(offsets)
+        except (CommitFailedError, IllegalStateError, KafkaError):
+            # For display only: a rebalance in between is normal, the next one shows it.
+            log.debug("display_commit_failed", consumer=self.subscription.group)
+        if not lagging or self.backlogs:
+            self.moved_at = now
+        if now - self.moved_at > NO_PROGRESS_SECONDS:
+            raise NoProgress
+
+    async def _look_again(self, client: AIOKafkaConsumer) -> None:
+        """Go on where a person has moved a position that lay outside the log."""
+        if not self.outside_log:
+            return
+        async with self.app.db.begin() as tx:
+            known = await inbox.positions(tx, self.subscription.group)
+        for tp, stuck_at in list(self.outside_log.items()):
+            moved_to = known.get((self._plain(tp.topic), tp.partition))
+            if moved_to is not None and moved_to != stuck_at:
+                del self.outside_log[tp]
+                client.seek(tp, moved_to)
+                _resume(client, tp)
+
+    def _unhealthy(self, reason: str) -> None:
+        if self.healthy or self.reason != reason:
+            log.warning("consumer_waits", consumer=self.subscription.group, reason=reason)
+        self.healthy, self.reason = False, reason
+
+    def _plain(self, topic: str) -> str:
+        return topic.removeprefix(self.app.settings.kafka.topic_prefix)
+
+
+class _Seek(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    def __init__(self, member: Consumer[Any]) -> None:
+        self.member = member
+        self.client: AIOKafkaConsumer | None = None
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        for tp in revoked:
+            self.member.backlogs.pop(tp, None)
+            self.member.outside_log.pop(tp, None)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        if self.client is not None:
+            await seek(self.member, self.client, list(assigned))
+
+
+async def seek(member: Consumer[App], client: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
+    """Set the partitions to the positions of the service's own database, waiting for it as long as it is away."""
+    while True:
+        try:
+            async with member.app.db.begin() as tx:
+                known = await inbox.positions(tx, member.subscription.group)
+            break
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            member._unhealthy(type(error).__name__)
+            await asyncio.sleep(_jittered(0.5))
+    for tp in partitions:
+        try:
+            client.seek(tp, known.get((member._plain(tp.topic), tp.partition), 0))
+        except IllegalStateError:
+            continue  # taken away again meanwhile
+
+
+def _pause(client: AIOKafkaConsumer, tp: TopicPartition) -> None:
+    if tp in client.assignment():
+        client.pause(tp)
+
+
+def _resume(client: AIOKafkaConsumer, tp: TopicPartition) -> None:
+    if tp in client.assignment():
+        client.resume(tp)
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(0.7, 1.3)  # noqa: S311 - spreads load, hides nothing

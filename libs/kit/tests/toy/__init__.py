@@ -1,0 +1,1 @@
+"""The smallest service on the kit: it counts what it is told, and tells on."""
