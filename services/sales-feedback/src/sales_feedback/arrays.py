@@ -7,5 +7,5 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 
 def among(ids: Iterable[str]) -> CollectionAggregate[bool]:
-    """For `column == among(ids)`: one of the ids; none when there are none."""
+    """The ids as the right side of `column == ...`: one of them; none when there are none."""
     return any_(literal(sorted(set(ids)), ARRAY(Text)))

@@ -6,20 +6,17 @@ the same id, and every inbox downstream knows it.
 
 from datetime import datetime
 
-from baton.qualification.v1.qualification_pb2 import AgreementStamp
-from baton.sales.v1 import sales_pb2
-from baton_kit.envelope import Event, event
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from baton.qualification.v1.qualification_pb2 import AgreementStamp
+from baton.sales.v1 import sales_pb2
+from baton_kit.envelope import Event, event
 from sales_feedback.deals.deal import DealMoved, Outcome
 from sales_feedback.handoffs.handoff import Answer, Change, Feedback, Means, Stamp, State
 from sales_feedback.ids import derived_id
 
-_STATES = {
-    state: sales_pb2.HandoffState.Value(f"HANDOFF_STATE_{state.name}")
-    for state in State
-}
+_STATES = {state: sales_pb2.HandoffState.Value(f"HANDOFF_STATE_{state.name}") for state in State}
 _KINDS = {kind: sales_pb2.FeedbackKind.Value(f"FEEDBACK_KIND_{kind.name}") for kind in Answer}
 _MEANS = {means: sales_pb2.ContactMeans.Value(f"CONTACT_MEANS_{means.name}") for means in Means}
 _OUTCOMES = {outcome: sales_pb2.DealOutcome.Value(f"DEAL_OUTCOME_{outcome.name}") for outcome in Outcome}
@@ -105,9 +102,7 @@ def deal_closed(moved: DealMoved, *, stamp: Stamp | None) -> Event | None:
 
 def _event(body: Message, lead_id: str, *, at: datetime) -> Event:
     said = body.SerializeToString(deterministic=True).hex()
-    return event(
-        body, key=lead_id, occurred_at=at, id=derived_id(body.DESCRIPTOR.full_name, said, at=at)
-    )
+    return event(body, key=lead_id, occurred_at=at, id=derived_id(body.DESCRIPTOR.full_name, said, at=at))
 
 
 def _stamp(stamp: Stamp) -> AgreementStamp:

@@ -23,9 +23,7 @@ _BY_DECIMALS = {
     4: "CLF UYW",
 }
 
-DECIMALS: Mapping[str, int] = {
-    code: decimals for decimals, codes in _BY_DECIMALS.items() for code in codes.split()
-}
+DECIMALS: Mapping[str, int] = {code: decimals for decimals, codes in _BY_DECIMALS.items() for code in codes.split()}
 """Currency code to the number of decimals of its minor unit."""
 
 _AMOUNT = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -59,7 +57,7 @@ def minor_units(amount: str, currency: str) -> int:
     if shift >= 0:
         if len(digits) + shift > len(str(MAX_MINOR)):
             raise NotMoney("the amount is too large")
-        minor = number * 10**shift
+        minor: int = number * 10**shift
     else:
         minor, rest = divmod(number, 10**-shift)
         if rest:

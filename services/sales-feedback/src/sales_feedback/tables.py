@@ -1,6 +1,7 @@
 """The tables of sales-feedback; the kit's own stand beside them in the same database."""
 
-from baton_kit.tables import add_kit_tables
+from datetime import datetime
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,11 +21,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from baton_kit.tables import add_kit_tables
+
 metadata = MetaData()
 kit = add_kit_tables(metadata)
 
 
-def _time(name: str, *, nullable: bool = True) -> Column[DateTime]:
+def _time(name: str, *, nullable: bool = True) -> Column[datetime]:
     return Column(name, DateTime(timezone=True), nullable=nullable)
 
 
@@ -44,7 +47,7 @@ rep = Table(
 rotation = Table(
     "rotation",
     metadata,
-    Column("id", SmallInteger, primary_key=True),
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("last_position", BigInteger, nullable=False),
 )
 

@@ -17,7 +17,7 @@ from sales_feedback.crms.seen import Entry, Field, Observation
 from sales_feedback.times import Unreadable, read_time
 
 
-def verify(delivery: Delivery, secrets: Sequence[str], *, now: datetime) -> bool:  # noqa: ARG001 - nothing is timed
+def verify(delivery: Delivery, secrets: Sequence[str], *, now: datetime) -> bool:
     """True when the Authorization header carries one of the secrets ("user:password") as HTTP Basic."""
     scheme, _, encoded = delivery.headers.get("authorization", "").partition(" ")
     try:

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
-
 from sales_feedback.app import App
 from sales_feedback.crms import store
 from sales_feedback.crms.configured import get_crm

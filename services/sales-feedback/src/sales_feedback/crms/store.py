@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from baton_kit.db import Tx
-from sqlalchemy import RowMapping, and_, exists, func, literal_column, select, update
+from sqlalchemy import Result, RowMapping, and_, exists, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from baton_kit.db import Tx
 from sales_feedback.arrays import among
 from sales_feedback.crms.mapping import Kind
 from sales_feedback.crms.seen import Field, Mark
@@ -53,7 +53,7 @@ async def put_crm(tx: Tx, crm_id: str, kind: Kind, *, secrets: bytes, mapping: M
     """Insert or replace; True when it is new."""
     values = {"kind": kind, "secrets": secrets, "mapping": dict(mapping), "updated_at": at}
     statement = insert(crm).values(id=crm_id, created_at=at, **values)
-    row = await tx.execute(
+    row: Result[tuple[bool]] = await tx.execute(
         statement.on_conflict_do_update(index_elements=["id"], set_=values).returning(
             literal_column("(xmax = 0)").label("is_new")
         )
@@ -95,14 +95,10 @@ async def insert_receipt(
 
 
 async def close_receipt(tx: Tx, receipt_id: str, *, state: str, reason: str | None) -> None:
-    await tx.execute(
-        update(crm_receipt).where(crm_receipt.c.id == receipt_id).values(state=state, reason=reason)
-    )
+    await tx.execute(update(crm_receipt).where(crm_receipt.c.id == receipt_id).values(state=state, reason=reason))
 
 
-async def claim_entries(
-    tx: Tx, receipt_id: str, crm_id: str, keys: Sequence[tuple[int, str, str | None]]
-) -> set[int]:
+async def claim_entries(tx: Tx, receipt_id: str, crm_id: str, keys: Sequence[tuple[int, str, str | None]]) -> set[int]:
     """Write down entries given as (number, key, deal); the numbers of those never met before.
 
     The keys are claimed in their order, so that two deliveries of the same entries wait for each other and never
@@ -177,9 +173,7 @@ async def entries_applied(tx: Tx, crm_id: str, crm_deal_ids: Iterable[str]) -> N
         )
     )
     await tx.execute(
-        update(crm_receipt)
-        .where(crm_receipt.c.id == among(receipt_ids), ~still)
-        .values(state="applied", reason=None)
+        update(crm_receipt).where(crm_receipt.c.id == among(receipt_ids), ~still).values(state="applied", reason=None)
     )
 
 
@@ -227,9 +221,7 @@ async def empty_bodies_of_leads(tx: Tx, lead_ids: Iterable[str]) -> None:
         .scalar_subquery()
     )
     await tx.execute(
-        update(crm_receipt)
-        .where(crm_receipt.c.id.in_(receipts), crm_receipt.c.body.is_not(None))
-        .values(body=None)
+        update(crm_receipt).where(crm_receipt.c.id.in_(receipts), crm_receipt.c.body.is_not(None)).values(body=None)
     )
 
 
@@ -240,8 +232,7 @@ async def empty_old_bodies(tx: Tx, *, settled_before: datetime, waiting_before: 
         update(crm_receipt)
         .where(
             crm_receipt.c.body.is_not(None),
-            ((crm_receipt.c.received_at < settled_before) & ~waiting)
-            | (crm_receipt.c.received_at < waiting_before),
+            ((crm_receipt.c.received_at < settled_before) & ~waiting) | (crm_receipt.c.received_at < waiting_before),
         )
         .values(body=None)
         .returning(crm_receipt.c.id)
@@ -261,10 +252,7 @@ async def lock_deals(tx: Tx, crm_id: str, crm_deal_ids: Iterable[str], *, at: da
     await tx.execute(
         insert(crm_deal)
         .values(
-            [
-                {"crm_id": crm_id, "crm_deal_id": id_, "seen": {}, "state": "pending", "updated_at": at}
-                for id_ in wanted
-            ]
+            [{"crm_id": crm_id, "crm_deal_id": id_, "seen": {}, "state": "pending", "updated_at": at} for id_ in wanted]
         )
         .on_conflict_do_nothing()
     )
@@ -326,6 +314,13 @@ async def save_crm_deals(tx: Tx, deals: Sequence[CrmDeal], *, at: datetime) -> N
     )
 
 
+async def reconsider(tx: Tx, crm_id: str) -> None:
+    """Let every deal of the CRM be settled again: its mapping reads otherwise now."""
+    await tx.execute(
+        update(crm_deal).where(crm_deal.c.crm_id == crm_id).values(state="pending", reason="the mapping has changed")
+    )
+
+
 async def counts_by_state(tx: Tx) -> list[tuple[str | None, str, int]]:
     """Receipts as (crm, state, count)."""
     rows = await tx.execute(
@@ -341,8 +336,5 @@ def _crm_of(row: RowMapping) -> StoredCrm:
 
 
 def _crm_deal_of(row: RowMapping) -> CrmDeal:
-    seen = {
-        Field(name): Mark(datetime.fromisoformat(at), tie, value)
-        for name, (at, tie, value) in row["seen"].items()
-    }
+    seen = {Field(name): Mark(datetime.fromisoformat(at), tie, value) for name, (at, tie, value) in row["seen"].items()}
     return CrmDeal(row["crm_id"], row["crm_deal_id"], seen, row["lead_id"], row["state"], row["reason"])

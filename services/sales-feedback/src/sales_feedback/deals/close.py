@@ -6,8 +6,8 @@ from datetime import datetime
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from baton_kit.ids import new_id
-
 from sales_feedback.app import App
+from sales_feedback.crms import store as crm_store
 from sales_feedback.deals import deal as machine
 from sales_feedback.deals import store
 from sales_feedback.deals.deal import Deal, DealMoved, DealState
@@ -21,6 +21,14 @@ class NoCurrency(Exception):
     """An amount without a currency is no money."""
 
 
+class KnownDeal(Exception):
+    """The CRM's deal is one of ours already: `deal_id`."""
+
+    def __init__(self, deal_id: str) -> None:
+        super().__init__("the CRM's deal is known already")
+        self.deal_id = deal_id
+
+
 async def open_deal(
     tx: Tx,
     app: App,
@@ -31,10 +39,13 @@ async def open_deal(
     product: str | None,
     rep_id: str | None,
     opened_at: datetime | None,
-    crm: str,
+    crm: str | None,
     crm_deal_id: str | None,
 ) -> Deal:
-    """Open a deal on the lead's latest handoff, which becomes an opportunity."""
+    """Open a deal on the lead's latest handoff, which becomes an opportunity.
+
+    `crm` may be the id of a configured CRM: its webhooks about `crm_deal_id` then speak of this deal.
+    """
     handoffs = (await handoff_store.lock_of_leads(tx, [lead_id])).get(lead_id)
     failpoint("sales.deal.locked")
     if not handoffs:
@@ -44,6 +55,11 @@ async def open_deal(
         raise NotPossible(handoff, Action.DEALS)
     if rep_id is not None and await handoff_store.get_rep(tx, rep_id) is None:
         raise Unknown("rep")
+    configured = await crm_store.get_crm(tx, crm) if crm is not None else None
+    if configured is not None and crm_deal_id is not None:
+        known = await store.find_in_crm(tx, configured.id, [crm_deal_id])
+        if known:
+            raise KnownDeal(known[crm_deal_id].id)
     now = app.clock.now()
     deal = Deal(
         id=new_id(now),
@@ -56,7 +72,8 @@ async def open_deal(
         currency=currency,
         product=product,
         rep_id=rep_id or handoff.rep_id,
-        crm=crm,
+        crm=configured.kind if configured is not None else crm or "rest",
+        crm_id=configured.id if configured is not None else None,
         crm_deal_id=crm_deal_id,
     )
     await record(tx, app, [DealMoved(deal, now)], {handoff.id: handoff})

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
-
 from sales_feedback import events
 from sales_feedback.app import App
 from sales_feedback.deals import store
 from sales_feedback.deals.deal import DealMoved, DealState
-from sales_feedback.handoffs.handoff import Handoff, State, follow_deals
+from sales_feedback.handoffs.handoff import Handoff, Stamp, State, follow_deals
 from sales_feedback.handoffs.record import record as record_handoffs
 
 _STANDS_FOR = {DealState.OPEN: State.OPPORTUNITY, DealState.WON: State.WON, DealState.LOST: State.LOST}
@@ -38,11 +37,11 @@ async def record(tx: Tx, app: App, moves: Sequence[DealMoved], handoffs: Mapping
             for id_, handoff in sorted(handoffs.items())
         ],
     )
-    told = [
-        events.deal_closed(
-            move, stamp=handoffs[move.deal.handoff_id].stamp if move.deal.handoff_id in handoffs else None
-        )
-        for move in moves
-    ]
+    told = [events.deal_closed(move, stamp=_stamp(move, handoffs)) for move in moves]
     await app.outbox.append(tx, [event for event in told if event is not None])
     failpoint("sales.deal.recorded")
+
+
+def _stamp(move: DealMoved, handoffs: Mapping[str, Handoff]) -> Stamp | None:
+    handoff = handoffs.get(move.deal.handoff_id or "")
+    return handoff.stamp if handoff is not None else None

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from baton_kit.db import Tx
 from sqlalchemy import RowMapping, select
 from sqlalchemy.dialects.postgresql import insert
 
+from baton_kit.db import Tx
 from sales_feedback.arrays import among
 from sales_feedback.deals.deal import Deal, DealMoved, DealState
 from sales_feedback.tables import deal, deal_change
@@ -33,17 +33,13 @@ async def lock_in_crm(tx: Tx, crm_id: str, crm_deal_ids: Iterable[str]) -> dict[
 
 
 async def find_in_crm(tx: Tx, crm_id: str, crm_deal_ids: Iterable[str]) -> dict[str, Deal]:
-    rows = await tx.execute(
-        select(deal).where(deal.c.crm_id == crm_id, deal.c.crm_deal_id == among(crm_deal_ids))
-    )
+    rows = await tx.execute(select(deal).where(deal.c.crm_id == crm_id, deal.c.crm_deal_id == among(crm_deal_ids)))
     return {row["crm_deal_id"]: _deal_of(row) for row in rows.mappings()}
 
 
 async def states_of_handoffs(tx: Tx, handoff_ids: Iterable[str]) -> dict[str, list[DealState]]:
     """The states of all deals of each handoff; read it under the handoff's lock."""
-    rows = await tx.execute(
-        select(deal.c.handoff_id, deal.c.state).where(deal.c.handoff_id == among(handoff_ids))
-    )
+    rows = await tx.execute(select(deal.c.handoff_id, deal.c.state).where(deal.c.handoff_id == among(handoff_ids)))
     found: dict[str, list[DealState]] = {}
     for handoff_id, state in rows.tuples():
         found.setdefault(handoff_id, []).append(DealState(state))

@@ -5,7 +5,6 @@ from datetime import datetime
 
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
-
 from sales_feedback.app import App
 from sales_feedback.handoffs import handoff as machine
 from sales_feedback.handoffs import store

@@ -6,7 +6,6 @@ from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.db import Tx
 from baton_kit.envelope import Received
 from baton_kit.failpoint import failpoint
-
 from sales_feedback.app import App
 from sales_feedback.crms import store as crm_store
 from sales_feedback.handoffs import store
@@ -20,7 +19,7 @@ async def contacts_changed(tx: Tx, app: App, events: Sequence[Received[ContactCh
     latest: dict[str, tuple[int, bytes]] = {}
     erased: list[str] = []
     for event in events:
-        if event.body is None:
+        if event.tombstone:
             erased.append(event.key)
         elif event.key not in latest or latest[event.key][0] < event.body.sequence:
             latest[event.key] = (event.body.sequence, event.body.SerializeToString(deterministic=True))

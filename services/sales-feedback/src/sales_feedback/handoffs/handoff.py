@@ -184,9 +184,7 @@ def accept(handoff: Handoff, *, rep_id: str, at: datetime) -> Moved:
     """The rep promises to work the lead in time."""
     _require(handoff, Action.ACCEPT)
     accepted = _step(replace(handoff, rep_id=rep_id), State.ACCEPTED, at=at)
-    return Moved(
-        accepted, (Change(accepted, handoff.state, at),), Feedback(accepted, Answer.ACCEPTED, rep_id, at)
-    )
+    return Moved(accepted, (Change(accepted, handoff.state, at),), Feedback(accepted, Answer.ACCEPTED, rep_id, at))
 
 
 def reject(handoff: Handoff, reason: str, *, at: datetime) -> Moved:
@@ -216,9 +214,7 @@ def contact(handoff: Handoff, means: Means, *, reached: bool, at: datetime) -> M
         first_response_at=at if first else handoff.first_response_at,
     )
     changes = () if after.state is handoff.state else (Change(after, handoff.state, at),)
-    feedback = Feedback(
-        after, Answer.CONTACTED, handoff.rep_id, at, first_response=first, means=means, reached=reached
-    )
+    feedback = Feedback(after, Answer.CONTACTED, handoff.rep_id, at, first_response=first, means=means, reached=reached)
     return Moved(after, changes, feedback)
 
 
@@ -272,18 +268,14 @@ def _end(
         return_at=return_at,
         ended_at=at,
     )
-    feedback = Feedback(
-        ended, kind, handoff.rep_id, at, reason=reason, reason_family=family, return_at=return_at
-    )
+    feedback = Feedback(ended, kind, handoff.rep_id, at, reason=reason, reason_family=family, return_at=return_at)
     return Moved(ended, (Change(ended, handoff.state, at),), feedback)
 
 
 def _step(handoff: Handoff, state: State, *, at: datetime) -> Handoff:
     accepted_at = at if state is State.ACCEPTED else handoff.accepted_at
     ended_at = at if state in {State.WON, State.LOST} else None
-    return replace(
-        handoff, state=state, sequence=handoff.sequence + 1, accepted_at=accepted_at, ended_at=ended_at
-    )
+    return replace(handoff, state=state, sequence=handoff.sequence + 1, accepted_at=accepted_at, ended_at=ended_at)
 
 
 def _require(handoff: Handoff, action: Action) -> None:

@@ -5,11 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from baton.qualification.v1.qualification_pb2 import LeadQualified
-from baton_kit.consumer import Unprocessable
 from baton_kit.db import Tx
 from baton_kit.envelope import Received
 from baton_kit.failpoint import failpoint
-
+from baton_kit.outages import Unprocessable
 from sales_feedback.app import App
 from sales_feedback.handoffs import handoff as machine
 from sales_feedback.handoffs import store
@@ -47,11 +46,7 @@ async def assign_waiting(tx: Tx, app: App, *, limit: int = 500) -> int:
     waiting = await store.lock_waiting(tx, limit=limit)
     reps = await _take_turns(tx, len(waiting))
     now = app.clock.now()
-    moves = [
-        machine.assign(h, rep_id, at=now)
-        for h, rep_id in zip(waiting, reps, strict=True)
-        if rep_id is not None
-    ]
+    moves = [machine.assign(h, rep_id, at=now) for h, rep_id in zip(waiting, reps, strict=True) if rep_id is not None]
     await record(tx, app, moves)
     failpoint("sales.assign.recorded")
     return len(moves)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from baton_kit.db import Tx
 from baton_kit.envelope import Event
-
 from sales_feedback import events
 from sales_feedback.app import App
 from sales_feedback.handoffs import store

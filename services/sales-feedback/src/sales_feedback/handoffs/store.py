@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from baton_kit.db import Tx
 from sqlalchemy import RowMapping, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from baton_kit.db import Tx
+from sales_feedback.arrays import among
 from sales_feedback.handoffs.handoff import Change, Feedback, Handoff, Stamp, State
 from sales_feedback.handoffs.rep import Rep
 from sales_feedback.handoffs.rotation import Turn
-from sales_feedback.arrays import among
 from sales_feedback.tables import contact, feedback, handoff, handoff_change, note, rep, rotation
 
 
@@ -57,9 +57,7 @@ async def insert_changes(tx: Tx, changes: Sequence[Change], *, at: datetime) -> 
         )
 
 
-async def insert_feedback(
-    tx: Tx, items: Sequence[tuple[str, Feedback, str | None]], *, at: datetime
-) -> None:
+async def insert_feedback(tx: Tx, items: Sequence[tuple[str, Feedback, str | None]], *, at: datetime) -> None:
     """Write feedback as (id, feedback, note id)."""
     if items:
         await tx.execute(
@@ -88,9 +86,7 @@ async def insert_feedback(
 
 async def insert_note(tx: Tx, note_id: str, about: Handoff, *, text: str, at: datetime) -> None:
     await tx.execute(
-        insert(note).values(
-            id=note_id, lead_id=about.lead_id, handoff_id=about.id, text=text, created_at=at
-        )
+        insert(note).values(id=note_id, lead_id=about.lead_id, handoff_id=about.id, text=text, created_at=at)
     )
 
 
@@ -132,7 +128,13 @@ async def lock_waiting(tx: Tx, *, limit: int) -> list[Handoff]:
 
 
 async def list_handoffs(
-    tx: Tx, *, state: str | None, rep_id: str | None, before: str | None, limit: int
+    tx: Tx,
+    *,
+    state: str | None,
+    rep_id: str | None,
+    lead_id: str | None,
+    before: str | None,
+    limit: int,
 ) -> list[Handoff]:
     """Handoffs, the newest first (ids grow with the time of the offer); those below the id `before`."""
     statement = select(handoff).order_by(handoff.c.id.desc()).limit(limit)
@@ -140,6 +142,8 @@ async def list_handoffs(
         statement = statement.where(handoff.c.state == state)
     if rep_id is not None:
         statement = statement.where(handoff.c.rep_id == rep_id)
+    if lead_id is not None:
+        statement = statement.where(handoff.c.lead_id == lead_id)
     if before is not None:
         statement = statement.where(handoff.c.id < before)
     return [_handoff_of(row) for row in (await tx.execute(statement)).mappings()]
@@ -165,9 +169,7 @@ async def feedback_of(tx: Tx, handoff_ids: Sequence[str]) -> list[RowMapping]:
 
 
 async def notes_of(tx: Tx, handoff_id: str) -> list[RowMapping]:
-    rows = await tx.execute(
-        select(note).where(note.c.handoff_id == handoff_id).order_by(note.c.created_at, note.c.id)
-    )
+    rows = await tx.execute(select(note).where(note.c.handoff_id == handoff_id).order_by(note.c.created_at, note.c.id))
     return list(rows.mappings())
 
 
@@ -178,7 +180,7 @@ async def handoffs_of_lead(tx: Tx, lead_id: str) -> list[Handoff]:
 
 async def counts_by_state(tx: Tx) -> dict[str, int]:
     rows = await tx.execute(select(handoff.c.state, func.count()).group_by(handoff.c.state))
-    return {state: count for state, count in rows.tuples()}
+    return dict(rows.tuples().all())
 
 
 async def rejections_by_reason(tx: Tx) -> list[tuple[str, str, int]]:
@@ -249,10 +251,8 @@ async def reps_by_external_id(tx: Tx, crm: str, owners: Iterable[str]) -> dict[s
     if not wanted:
         return {}
     external = rep.c.external_ids[crm].astext
-    rows = await tx.execute(
-        select(external, rep.c.id).where(external == among(wanted)).order_by(rep.c.position.desc())
-    )
-    return {owner: id_ for owner, id_ in rows.tuples()}
+    rows = await tx.execute(select(external, rep.c.id).where(external == among(wanted)).order_by(rep.c.position.desc()))
+    return dict(rows.tuples().all())
 
 
 # Contacts
@@ -349,9 +349,7 @@ def _handoff_of(row: RowMapping) -> Handoff:
         cycle=row["cycle"],
         state=State(row["state"]),
         sequence=row["sequence"],
-        stamp=Stamp(
-            row["agreement_id"], row["agreement_version"], row["agreement_digest"], row["activation_seq"]
-        ),
+        stamp=Stamp(row["agreement_id"], row["agreement_version"], row["agreement_digest"], row["activation_seq"]),
         decision_id=row["decision_id"],
         score=row["score"],
         threshold=row["threshold"],
