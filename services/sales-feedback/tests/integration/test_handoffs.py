@@ -2,7 +2,7 @@ import asyncio
 from collections import Counter
 from datetime import timedelta
 
-from conftest import Sales, contact, forgotten, qualified
+from sales_words import Sales, contact, forgotten, qualified
 
 from baton_kit.testing import START
 from sales_feedback.handoffs.offer import assign_waiting, leads_qualified
@@ -12,10 +12,8 @@ from sales_feedback.service import SERVICE
 async def test_each_lead_and_cycle_gets_one_handoff_in_turn(sales: Sales) -> None:
     await sales.rep("olga", "pavel", "rita")
     await sales.harness.receive([qualified(f"lead-{n}") for n in range(7)])
-    rows = await sales.harness.fetch("SELECT rep_id, count(*) FROM handoff GROUP BY rep_id ORDER BY rep_id")
-    assert [tuple(row) for row in rows] == [("olga", 3), ("pavel", 2), ("rita", 2)] or sorted(
-        row[1] for row in rows
-    ) == [2, 2, 3]
+    rows = await sales.harness.fetch("SELECT count(*) FROM handoff GROUP BY rep_id")
+    assert sorted(row["count"] for row in rows) == [2, 2, 3]
     assert await sales.told() == ["handoff offered 1"] * 7
 
 

@@ -328,7 +328,7 @@ async def counts_by_state(tx: Tx) -> list[tuple[str | None, str, int]]:
         .group_by(crm_receipt.c.crm_id, crm_receipt.c.state)
         .order_by(crm_receipt.c.crm_id, crm_receipt.c.state)
     )
-    return [(crm_id, state, count) for crm_id, state, count in rows.tuples()]
+    return [(crm_id, state, count) for crm_id, state, count in rows]
 
 
 def _crm_of(row: RowMapping) -> StoredCrm:

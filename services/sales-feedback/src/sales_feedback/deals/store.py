@@ -41,7 +41,7 @@ async def states_of_handoffs(tx: Tx, handoff_ids: Iterable[str]) -> dict[str, li
     """The states of all deals of each handoff; read it under the handoff's lock."""
     rows = await tx.execute(select(deal.c.handoff_id, deal.c.state).where(deal.c.handoff_id == among(handoff_ids)))
     found: dict[str, list[DealState]] = {}
-    for handoff_id, state in rows.tuples():
+    for handoff_id, state in rows:
         found.setdefault(handoff_id, []).append(DealState(state))
     return found
 

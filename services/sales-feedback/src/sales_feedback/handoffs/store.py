@@ -180,7 +180,7 @@ async def handoffs_of_lead(tx: Tx, lead_id: str) -> list[Handoff]:
 
 async def counts_by_state(tx: Tx) -> dict[str, int]:
     rows = await tx.execute(select(handoff.c.state, func.count()).group_by(handoff.c.state))
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 async def rejections_by_reason(tx: Tx) -> list[tuple[str, str, int]]:
@@ -192,7 +192,7 @@ async def rejections_by_reason(tx: Tx) -> list[tuple[str, str, int]]:
         .group_by(feedback.c.reason_family, feedback.c.reason)
         .order_by(counted.desc(), feedback.c.reason_family, feedback.c.reason)
     )
-    return [(family, reason, count) for family, reason, count in rows.tuples()]
+    return [(family, reason, count) for family, reason, count in rows]
 
 
 # The round of the reps
@@ -210,7 +210,7 @@ async def move_rotation(tx: Tx, last_position: int) -> None:
 
 async def active_turns(tx: Tx) -> list[Turn]:
     rows = await tx.execute(select(rep.c.position, rep.c.id).where(rep.c.active).order_by(rep.c.position))
-    return [Turn(position, id_) for position, id_ in rows.tuples()]
+    return [Turn(position, id_) for position, id_ in rows]
 
 
 async def put_rep(tx: Tx, one: Rep, *, at: datetime) -> bool:
@@ -252,7 +252,7 @@ async def reps_by_external_id(tx: Tx, crm: str, owners: Iterable[str]) -> dict[s
         return {}
     external = rep.c.external_ids[crm].astext
     rows = await tx.execute(select(external, rep.c.id).where(external == among(wanted)).order_by(rep.c.position.desc()))
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 # Contacts
