@@ -200,11 +200,9 @@ def _runs(process: psutil.Process) -> bool:
 
 _GUARD = """
 while kill -0 "$1" 2>/dev/null; do [ -d "$2" ] || exit 0; sleep 1; done
-for signal in INT KILL; do
-  for file in "$2"/*.pid; do [ -f "$file" ] && kill -$signal "$(cat "$file")" 2>/dev/null; done
-  sleep 5
-done
-rm -rf "$2" "$3"
+pids=$(cat "$2"/*.pid 2>/dev/null)
+[ -z "$pids" ] || { kill -INT $pids; sleep 5; kill -KILL $pids; } 2>/dev/null
+[ -z "$3" ] || rm -rf "$3"
 """
 
 
