@@ -63,7 +63,7 @@ check: .venv/.ready ## Style, types, imports, contracts, migrations, deployment 
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 bench: .venv/.ready ## Measure B1, B2, B3, B6 against their floors; writes build/bench.json
-	@$(BIN)/python tests/bench
+	@$(BIN)/python -m tests.bench
 
 faults: .venv/.ready ## The long run of kills under load
 	@$(BIN)/pytest -s tests/faults
