@@ -189,26 +189,32 @@ async def handle(tx: Tx, app: App, subscription: Subscription[App], events: Sequ
             causes[e.key] = e.traceparent
     token = telemetry.CAUSES.set(causes)
     try:
-        for run in runs(events, order=list(subscription.types)):
+        for run in runs(events, rank=_ranks(subscription)):
             await subscription.handlers[type(run[0].body)](tx, app, run)
     finally:
         telemetry.CAUSES.reset(token)
 
 
-def runs(events: Sequence[Received[Message]], *, order: Sequence[str]) -> list[list[Received[Message]]]:
-    """Group a batch into runs of one type, as few as the order per key allows; within a layer types follow `order`."""
-    layer_of: dict[str, tuple[int, str]] = {}
-    layers: list[dict[str, list[Received[Message]]]] = []
+def _ranks(subscription: Subscription[App]) -> dict[str, int]:
+    """Number the handlers: types that share one are given to it together, so that it can work once per key."""
+    order = list(dict.fromkeys(subscription.handlers.values()))
+    return {t.DESCRIPTOR.full_name: order.index(handler) for t, handler in subscription.handlers.items()}
+
+
+def runs(events: Sequence[Received[Message]], *, rank: Mapping[str, int]) -> list[list[Received[Message]]]:
+    """Group a batch into runs of one rank (a handler), as few as the order per key allows; low ranks come first."""
+    layer_of: dict[str, tuple[int, int]] = {}
+    layers: list[dict[int, list[Received[Message]]]] = []
     for e in events:
-        layer, last_type = layer_of.get(e.key, (0, e.type))
-        if last_type != e.type:
+        mine = rank[e.type]
+        layer, last = layer_of.get(e.key, (0, mine))
+        if last != mine:
             layer += 1
-        layer_of[e.key] = (layer, e.type)
+        layer_of[e.key] = (layer, mine)
         while len(layers) <= layer:
             layers.append({})
-        layers[layer].setdefault(e.type, []).append(e)
-    rank = {name: n for n, name in enumerate(order)}
-    return [found[name] for found in layers for name in sorted(found, key=lambda n: rank[n])]
+        layers[layer].setdefault(mine, []).append(e)
+    return [found[mine] for found in layers for mine in sorted(found)]
 
 
 def sort(subscription: Subscription[App], records: Sequence[Record], *, topic: str, partition: int) -> Sorted:
