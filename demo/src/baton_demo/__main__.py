@@ -15,9 +15,8 @@ from baton_demo.month import LEADS, SEED
 from baton_demo.place import Memory, Place, Unexpected, add_people, recall, remember
 from baton_demo.play import play
 from baton_demo.tell import tell
-from baton_local.__main__ import home_directory
+from baton_local.__main__ import home_directory, own_stack
 from baton_local.process import LocalError
-from baton_local.stack import Stack
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _stack(home_directory(), console) as stack:
+        with own_stack(home_directory(), say=lambda text: console.print(text, markup=False, style="dim")) as stack:
             demo(Place.of(stack), console, seed=asked.seed, leads=asked.leads)
             if not asked.once:
                 console.print("\nEverything keeps running; Ctrl-C stops it.", style="bold")
@@ -66,10 +65,6 @@ def _next_month(memory: Memory | None, *, seed: int, leads: int) -> Memory:
     if memory is not None:
         fresh.secrets, fresh.doors, fresh.people = memory.secrets, memory.doors, memory.people
     return fresh
-
-
-def _stack(home: Path, console: Console) -> Stack:
-    return Stack(home, say=lambda text: console.print(text, markup=False, style="dim"))
 
 
 def _interrupt(*_: object) -> None:
