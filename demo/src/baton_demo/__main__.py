@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 
