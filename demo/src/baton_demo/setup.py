@@ -111,13 +111,11 @@ async def agree(client: Client, memory: Memory) -> str:
                 "qualification", "/v1/people", {"id": person, "name": name, "department": department}
             )
             memory.people[person] = {"api_key": made["api_key"], "department": department, "name": name}
-    proposed = await client.post(
-        "qualification", "/v1/agreements", content=agreement_file().read_bytes(), accept=(200, 201, 409)
-    )
-    active = await client.pages("qualification", "/v1/agreements")
-    in_force = [one for one in active if one["state"] == "active"]
-    if in_force:
-        return str(in_force[0]["digest"])
+    listed = await client.pages("qualification", "/v1/agreements")
+    in_force = next((one["digest"] for one in listed if one["state"] == "active"), None)
+    if in_force is not None:
+        return str(in_force)
+    proposed = await client.post("qualification", "/v1/agreements", content=agreement_file().read_bytes())
     digest = str(proposed["digest"])
     for person, _, _ in PEOPLE:
         await client.post(

@@ -26,6 +26,7 @@ class Signed:
     document: Mapping[str, Any]
     digest: str
     same_bytes: bool
+    history_intact: bool
     active: Mapping[str, Any]
 
 
@@ -73,17 +74,10 @@ async def _funnel(client: Client) -> Group:
         rows.add_row(stage["stage"], stage["owner"], str(count), f"{count / before:.0%}" if before else "")
         before = count
     decisions = await client.get("qualification", "/v1/reports/decisions")
-    outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(_outcomes(decisions).items()))
+    outcomes = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in decisions["by_outcome"].items() if n)
     return Group(
         heading("Funnel", "every stage has one owner"), Padding(rows, (0, 0, 0, 2)), Text(f"  leads now: {outcomes}")
     )
-
-
-def _outcomes(report: Mapping[str, Any]) -> dict[str, int]:
-    by = report.get("by_outcome", report.get("outcomes", {}))
-    if isinstance(by, list):
-        return {one["outcome"]: one.get("leads", one.get("count", 0)) for one in by}
-    return dict(by)
 
 
 async def _agreement(client: Client) -> Signed:
@@ -94,7 +88,9 @@ async def _agreement(client: Client) -> Signed:
         headers={"Authorization": f"Bearer {client.place.api_key}"},
     )
     # The digest is recomputed here: two signatures are worth what they stand under.
-    return Signed(answer.json(), digest, hashlib.sha256(answer.content).hexdigest() == digest, active)
+    same = hashlib.sha256(answer.content).hexdigest() == digest
+    history = await client.post("qualification", "/v1/agreements/history/verification")
+    return Signed(answer.json(), digest, same, history["intact"], active)
 
 
 def _signatures(signed: Signed, memory: Memory) -> Group:
@@ -104,13 +100,18 @@ def _signatures(signed: Signed, memory: Memory) -> Group:
         person = one["person_id"]
         name = memory.people.get(person, {}).get("name", person)
         rows.add_row(name, one["department"], one["signed_at"][:19].replace("T", " ") + " Z", f"{signed.digest[:16]}…")
-    check = "verified: the bytes that run have this digest" if signed.same_bytes else "THE BYTES HAVE ANOTHER DIGEST"
+    good = signed.same_bytes and signed.history_intact
+    check = (
+        "verified: the bytes that run have this digest, and every signature in the history holds"
+        if good
+        else "NOT VERIFIED: the bytes have another digest, or the history is not as it was written"
+    )
     rules = sum(len(document.get(part, ())) for part in ("gates", "disqualifiers", "fit", "engagement"))
     about = f"{document['title']['en']}: {rules} rules, threshold {document['threshold']} points"
     return Group(
         heading("Agreement", about),
         Padding(rows, (0, 0, 0, 2)),
-        Text(f"  sha-256 {signed.digest}\n  {check}", style="" if signed.same_bytes else "bold red"),
+        Text(f"  sha-256 {signed.digest}\n  {check}", style="" if good else "bold red"),
     )
 
 
@@ -163,7 +164,9 @@ def _what(item: Mapping[str, Any]) -> Text:
 
 async def _score(client: Client, lead_id: str, signed: Signed) -> Group:
     decisions = (await client.get("qualification", f"/v1/leads/{lead_id}/decisions"))["items"]
-    decision = next(d for d in decisions if d["outcome"] == "qualified")
+    # The one that handed the lead over: the earliest of those that qualified it.
+    decision = [d for d in decisions if d["outcome"] == "qualified"][-1]
+    again = await client.post("qualification", f"/v1/decisions/{decision['decision_id']}/verification")
     sentences = {
         rule["id"]: rule.get("en", "") for part in ("fit", "engagement") for rule in signed.document.get(part, ())
     }
@@ -172,10 +175,14 @@ async def _score(client: Client, lead_id: str, signed: Signed) -> Group:
     for one in decision["contributions"]:
         total += one["points"]
         times = f" ({one['occurrences']} times)" if one.get("occurrences", 1) > 1 else ""
-        rows.add_row(one["rule_id"], one["group"], f"{one['points']:+d}", sentences.get(one["rule_id"], "") + times)
+        rows.add_row(one["rule"], one["group"], f"{one['points']:+d}", sentences.get(one["rule"], "") + times)
     same = "the same as the score" if total == decision["score"] else f"BUT THE SCORE IS {decision['score']}"
     rows.add_row("sum", "", f"{total:+d}", f"{same}; threshold {decision['threshold']}", style="bold")
-    return Group(Text(f"\n  Why it was handed over (decision {decision['id']}):"), Padding(rows, (0, 0, 0, 2)))
+    verified = "made again: identical bytes" if again["identical"] else "MADE AGAIN IT DIFFERS"
+    return Group(
+        Text(f"\n  Why it was handed over (decision {decision['decision_id']}, {verified}):"),
+        Padding(rows, (0, 0, 0, 2)),
+    )
 
 
 async def _rejections(client: Client) -> Group:
@@ -222,11 +229,11 @@ async def _receipts(client: Client) -> Group:
     outcomes = ("created", "matched", "touch_only", "duplicate", "refused", "quarantined", "pending", "test")
     shown = ("source", "entries", *(o.replace("_", " ") for o in outcomes))
     rows = table(*shown, numbers=shown[1:])
-    total = balance.get("total", balance)
-    for one in sorted(balance.get("sources", balance.get("items", [])), key=lambda s: -s["entries"]):
-        rows.add_row(one["source_id"], str(one["entries"]), *(str(one.get(o) or "") for o in outcomes))
-    rows.add_row("all", str(total["entries"]), *(str(total.get(o, 0)) for o in outcomes), style="bold")
-    exact = total["entries"] == sum(total.get(o, 0) for o in outcomes)
+    total = {name: sum(one[name] for one in balance["items"]) for name in ("entries", *outcomes)}
+    for one in sorted(balance["items"], key=lambda s: -s["entries"]):
+        rows.add_row(one["source_id"], str(one["entries"]), *(str(one[o] or "") for o in outcomes))
+    rows.add_row("all", str(total["entries"]), *(str(total[o]) for o in outcomes), style="bold")
+    exact = total["entries"] == sum(total[o] for o in outcomes)
     note = "every entry has ended somewhere: the sums agree" if exact else "THE SUMS DO NOT AGREE"
     return Group(heading("Receipts", note), Padding(rows, (0, 0, 0, 2)))
 
