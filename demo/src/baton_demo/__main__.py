@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     words.add_argument("--seed", type=int, default=SEED, help="another seed is another month (default %(default)s)")
     words.add_argument("--leads", type=int, default=LEADS, help="how many people (default %(default)s)")
     asked = words.parse_args(arguments)
-    console = Console(highlight=False)
+    # A log file has no width: nothing is cut there.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (LocalError, Unexpected) as error:
-        console.print(f"baton: {error}", markup=False, style="red")
+        console.print(f"baton: {error}", markup=False, style="red", soft_wrap=True)
         return 1
     return 0
 

@@ -37,14 +37,12 @@ async def play(place: Place, memory: Memory, console: Console) -> None:
 
         with step(console, "setting up", 4) as advance:
             doors = await open_doors(client, memory)
-            remember(place.home, memory)
             advance(1)
             await hire(client)
             advance(2)
             await connect_crms(client, memory)
             advance(3)
             await agree(client, memory)
-            remember(place.home, memory)
             add_people(place.home, memory)
             advance(4)
             await caught_up(client)

@@ -5,7 +5,7 @@ from typing import Any
 
 from baton_demo.payloads import generic, hubspot_deals, pipedrive_deals
 from baton_demo.payloads.wire import Door
-from baton_demo.place import Client, Memory
+from baton_demo.place import Client, Memory, remember
 
 REPS = (
     ("olga", "Olga Brandt", "901", "11"),
@@ -48,6 +48,8 @@ async def open_doors(client: Client, memory: Memory) -> dict[str, Door]:
         if source in memory.doors:
             continue
         secret = "" if source == UNSIGNED else memory.secret(source, whsec=provider == "standard_webhooks")
+        # Kept before it is used, so that a run that ends here goes on with the same secret.
+        remember(client.place.home, memory)
         made = await client.post(
             "lead-intake",
             "/v1/sources",
@@ -56,6 +58,7 @@ async def open_doors(client: Client, memory: Memory) -> dict[str, Door]:
             | more,
         )
         memory.doors[source] = made["webhook_url"]
+        remember(client.place.home, memory)
     base = client.place.public["lead-intake"]
     return {
         source: Door(source, provider, base + memory.doors[source], memory.secrets.get(source, ""))
@@ -111,6 +114,7 @@ async def agree(client: Client, memory: Memory) -> str:
                 "qualification", "/v1/people", {"id": person, "name": name, "department": department}
             )
             memory.people[person] = {"api_key": made["api_key"], "department": department, "name": name}
+            remember(client.place.home, memory)
     listed = await client.pages("qualification", "/v1/agreements")
     in_force = next((one["digest"] for one in listed if one["state"] == "active"), None)
     if in_force is not None:
