@@ -147,6 +147,8 @@ class Stack:
             settings["BATON_HTTP__PORT"] = str(spec.port)
             if spec.public_port is not None:
                 settings["BATON_HTTP__PUBLIC_PORT"] = str(spec.public_port)
+                # Providers sign the address that they call: it is the one on these ports.
+                settings["BATON_PUBLIC_URL"] = self.public_url(service)
         return {**os.environ, **settings, **self._env}
 
     # Life
