@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,7 @@ def digest(key: str) -> bytes:
 def unprotected_routes(api: FastAPI, *, public: frozenset[str] = frozenset({"/openapi.json"})) -> list[str]:
     """Return the routes that nobody guards: a test holds this list empty."""
     found = []
-    for route in api.routes:
+    for route in _all_routes(api.routes):
         path = getattr(route, "path", "")
         if path in public:
             continue
@@ -109,3 +110,13 @@ def unprotected_routes(api: FastAPI, *, public: frozenset[str] = frozenset({"/op
         if not guarded:
             found.append(f"{','.join(sorted(getattr(route, 'methods', None) or []))} {path}")
     return found
+
+
+def _all_routes(routes: Iterable[Any]) -> Iterator[Any]:
+    # FastAPI keeps an included router as one entry, with its routes behind it.
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        if included is None:
+            yield route
+        else:
+            yield from _all_routes(included.routes)

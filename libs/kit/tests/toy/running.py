@@ -157,7 +157,7 @@ class Stage:
         return made
 
     async def say(self, words: Sequence[str], *, keys: int = 5) -> None:
-        """Append the words in one transaction a word, spread over the keys; each is accepted once that has committed."""
+        """Append each word in its own transaction, spread over the keys; it is accepted once that has committed."""
         for word in words:
             e = event(StringValue(value=word), key=f"lead-{hash(word) % keys}", occurred_at=START)
             async with self.db.begin() as tx:

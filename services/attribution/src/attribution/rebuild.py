@@ -1,11 +1,8 @@
 """Make the projection anew from the facts, or hold the one in use against what the facts say."""
 
-import argparse
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from baton_kit.db import Tx
@@ -81,6 +78,7 @@ async def rebuild(app: "App", parameters: Parameters | None = None) -> Rebuilt:
     async with app.db.begin() as tx:
         if not await store.one_rebuild_at_a_time(tx):
             raise AlreadyRebuilding
+        await store.no_time_limit(tx)
         # 1. Up to the last committed position the facts stand still: they can be read page by page.
         start = await store.position(tx)
         present = await store.current_projection(tx)
