@@ -4,9 +4,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from baton_kit.testing import Harness
 from joserfc import jws
 from joserfc.jwk import OKPKey
+
+from baton_kit.testing import Harness
 from qualification.app import App
 from qualification.chain import Entry, first_flaw
 

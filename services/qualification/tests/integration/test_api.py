@@ -3,6 +3,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
+
 from baton.catalogue import EVENTS
 from baton.lead.v1 import lead_pb2
 from baton.sales.v1 import sales_pb2
@@ -10,7 +12,6 @@ from baton_kit import migration
 from baton_kit.envelope import event
 from baton_kit.policy import unprotected_routes
 from baton_kit.testing import START, Harness, Server, database_of
-from google.protobuf import json_format
 from qualification.app import App, create_api
 from qualification.handlers import SUBSCRIPTION
 

@@ -339,6 +339,7 @@ async def test_hostile_texts_in_features_pass_through_the_database(qualification
 
 async def test_an_event_without_a_lead_is_refused_for_good(qualification: Harness[App]) -> None:
     import pytest
+
     from baton_kit.outages import Unprocessable
 
     with pytest.raises(Unprocessable):

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from qualification.agreement import Agreement, agreement_from_canonical, read_agreement
 from qualification.canonical import canonical_bytes, digest_of
 from qualification.features import Features
