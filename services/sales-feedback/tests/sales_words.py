@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from baton.lead.v1.contact_pb2 import ContactChanged
-from baton.qualification.v1.qualification_pb2 import AgreementStamp, LeadQualified, RejectionReason, SlaTerms
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from baton.lead.v1.contact_pb2 import ContactChanged
+from baton.qualification.v1.qualification_pb2 import AgreementStamp, LeadQualified, RejectionReason, SlaTerms
 from baton_kit.envelope import Event, Received, event
 from baton_kit.testing import START, Harness
 from sales_feedback.app import App
@@ -122,6 +122,7 @@ class Sales:
 
     async def hubspot_sends(self, body: bytes, *, secret: str = HUBSPOT_SECRET, path: str = "hubspot") -> int:
         assert self.harness.public is not None
+        self.harness.clock.advance(timedelta(milliseconds=1))
         answer = await self.harness.public.post(
             f"/v1/webhooks/{path}",
             content=body,
@@ -134,6 +135,7 @@ class Sales:
 
     async def pipedrive_sends(self, body: bytes) -> int:
         assert self.harness.public is not None
+        self.harness.clock.advance(timedelta(milliseconds=1))
         basic = base64.b64encode(PIPEDRIVE_SECRET.encode()).decode()
         answer = await self.harness.public.post(
             "/v1/webhooks/pipedrive", content=body, headers={"Authorization": f"Basic {basic}"}

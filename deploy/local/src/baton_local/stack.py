@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from baton.catalogue import TOPICS
 from baton_kit.topics import apply_topics
-from baton_local.databases import create_databases
+from baton_local.databases import create_databases, is_migrated
 from baton_local.jars import ensure_jars
 from baton_local.kafka import Broker, Cluster, Sasl, cluster, run_blocking, single_broker
 from baton_local.postgres import Postgres
@@ -147,6 +147,8 @@ class Stack:
             settings["BATON_HTTP__PORT"] = str(spec.port)
             if spec.public_port is not None:
                 settings["BATON_HTTP__PUBLIC_PORT"] = str(spec.public_port)
+                # Providers sign the address that they call: it is the one on these ports.
+                settings["BATON_PUBLIC_URL"] = self.public_url(service)
         return {**os.environ, **settings, **self._env}
 
     # Life
@@ -331,6 +333,10 @@ class Stack:
         self._say(f"databases are migrated ({time.monotonic() - began:.1f} s)")
 
     def _migrate(self, service: ServiceSpec) -> None:
+        if run_blocking(
+            lambda: is_migrated(self.database_url(service.name, owner=True), service.package, api_key=self.api_key)
+        ):
+            return
         child = self.start_role(service.name, "migrate", ready=None)
         del self._children[service.name, "migrate"]
         deadline = time.monotonic() + 300

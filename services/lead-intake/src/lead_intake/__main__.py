@@ -3,7 +3,6 @@
 import sys
 
 from baton_kit.runtime import run
-
 from lead_intake.service import SERVICE
 
 if __name__ == "__main__":

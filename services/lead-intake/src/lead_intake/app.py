@@ -10,7 +10,6 @@ from baton import catalogue
 from baton_kit.clock import Clock, SystemClock
 from baton_kit.db import Database, open_database
 from baton_kit.outbox import Outbox
-
 from lead_intake.group_commit import GroupCommit
 from lead_intake.refusals import Refusals
 from lead_intake.settings import IntakeSettings

@@ -1,7 +1,7 @@
 """Which channel a touch belongs to: GA4's default channel rules as a table, AI assistants added.
 
-Source of the rules: Google Analytics help, "Default channel group". The first rule of `RULES` that fits decides;
-what nothing fits is `unassigned`, what says nothing at all is `direct`.
+Source of the rules: Google Analytics help, "Default channel group". The first rule of `RULES` that fits
+decides; what nothing fits is `unassigned`, what says nothing at all is `direct`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _SHOP_CAMPAIGN = re.compile(r".*(([^a-df-z]|^)shop|shopping).*")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the table. Every condition that is given must hold; `mail` needs source or medium in the set."""
+    """One row of the table. Every condition that is given must hold; `either` asks source or medium."""
 
     channel: str
     sources: frozenset[str] | None = None
@@ -128,7 +128,7 @@ _extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A web site: full host, registered domain (`google.co.uk`) and its name without the suffix (`google`)."""
+    """A web site: full host, registered domain (`google.co.uk`), its name without suffix (`google`)."""
 
     host: str
     domain: str

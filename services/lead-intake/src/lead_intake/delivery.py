@@ -25,7 +25,7 @@ class Outcome(StrEnum):
     TEST = "test"
 
 
-class Unparsable(Exception):  # noqa: N818 - the outcome, not an accident
+class Unparsable(Exception):
     """A body that cannot be read. `reason` is a code of a closed list and never quotes the body."""
 
     def __init__(self, reason: str) -> None:

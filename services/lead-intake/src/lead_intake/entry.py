@@ -13,7 +13,7 @@ from datetime import datetime
 from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
-
+from google.protobuf.timestamp_pb2 import Timestamp
 from lead_intake import features, normalise
 from lead_intake.delivery import Incoming, Inquiry, Outcome, Source
 from lead_intake.touches import Origin, origin_of
@@ -94,9 +94,7 @@ def unreadable(incoming: Incoming, source: Source, *, reason: str, body: bytes) 
     """The delivery of a body that nobody can read: one quarantined entry."""
     at = incoming.received_at
     entry = Entry("", at, outcome=Outcome.QUARANTINED, reason=reason)
-    return Delivery(
-        new_id(), source.id, source.provider, at, _content_type(incoming), body, (entry,), reason=reason
-    )
+    return Delivery(new_id(), source.id, source.provider, at, _content_type(incoming), body, (entry,), reason=reason)
 
 
 def refusal(source: Source, *, reason: str, at: datetime) -> Delivery:
@@ -161,11 +159,17 @@ def contact_of(
     if phone:
         contact.phones.append(phone)
     for kind, value in origin.click_ids:
-        contact.click_ids.append(ClickId(kind=kind, value=value, occurred_at=at))
+        contact.click_ids.append(ClickId(kind=kind, value=value, occurred_at=stamp(at)))
     consent = features.consent(told.get("consent_marketing", ""))
     if consent is not None:
-        contact.consents.append(Consent(purpose="marketing", granted=consent, occurred_at=at))
+        contact.consents.append(Consent(purpose="marketing", granted=consent, occurred_at=stamp(at)))
     return contact
+
+
+def stamp(at: datetime) -> Timestamp:
+    result = Timestamp()
+    result.FromDatetime(at)
+    return result
 
 
 def stored_key(key: str) -> str:

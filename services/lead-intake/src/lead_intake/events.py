@@ -7,7 +7,6 @@ from datetime import datetime
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.lead_pb2 import TOUCH_KIND_FORM, LeadCreated, LeadFeatures, TouchRecorded
 from baton_kit.envelope import Event, event
-
 from lead_intake.entry import Delivery, Entry, Person
 
 
@@ -25,9 +24,7 @@ def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: Le
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.created_event)
 
 
-def touch_recorded(
-    d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: int, features: LeadFeatures
-) -> Event:
+def touch_recorded(d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: int, features: LeadFeatures) -> Event:
     o = p.origin
     body = TouchRecorded(
         touch_id=p.touch_id,

@@ -1,4 +1,4 @@
-"""What the criteria may see of a person, derived once at intake: booleans, integers and codes, never the person."""
+"""What the criteria may see of a person, derived once at intake: booleans, integers and codes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 
 import phonenumbers
-from baton.lead.v1.lead_pb2 import LeadFeatures
 
+from baton.lead.v1.lead_pb2 import LeadFeatures
 from lead_intake import normalise
 from lead_intake.channels import site_of
 from lead_intake.delivery import Inquiry, Source
@@ -73,7 +73,7 @@ def derive(inquiry: Inquiry, source: Source, *, email: str, phone: str, channel:
 def merged(known: LeadFeatures, told: LeadFeatures, *, consent_told: bool | None) -> LeadFeatures:
     """The features after a further inquiry: what it tells counts, what it leaves open stays.
 
-    Consent can also be taken back, so it follows `consent_told`; `direct` never hides a channel that is known.
+    Consent can also be taken back, so it follows `consent_told`; `direct` never hides a known channel.
     """
     result = LeadFeatures()
     result.CopyFrom(known)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from prometheus_client import Counter, Gauge, Histogram
+
 from baton_kit.failpoint import failpoint
 from baton_kit.outages import is_outage
 from baton_kit.telemetry import log
-from prometheus_client import Counter, Gauge, Histogram
-
 from lead_intake.delivery import Result
 from lead_intake.entry import Delivery
 from lead_intake.receive import quarantine, receive
@@ -36,14 +36,12 @@ MOST_ENTRIES = 400
 PATIENCE_S = 0.8
 """A sender hears of an outage within a second."""
 
-BATCHES = Histogram(
-    "baton_intake_batch_deliveries", "Deliveries a commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
-)
+BATCHES = Histogram("baton_intake_batch_deliveries", "Deliveries a commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256))
 WAITING = Gauge("baton_intake_waiting", "Deliveries that wait for a commit")
 BUSY = Counter("baton_intake_busy_total", "Deliveries that were asked to come again", ["why"])
 
 
-class Busy(Exception):  # noqa: N818 - an answer, not a fault
+class Busy(Exception):
     """The delivery was not acknowledged; the sender should repeat it in a second or so."""
 
 
@@ -188,5 +186,3 @@ def _fail(item: Waiting, why: str) -> None:
         BUSY.labels(why).inc()
         item.settled.set_exception(Busy())
         item.settled.exception()  # nobody may be left to fetch it
-
-

@@ -149,7 +149,7 @@ def fields_by_name(pairs: Iterable[tuple[str, Any]], into: dict[str, str]) -> No
 
 
 def answers_of(data: Any, mapping: Mapping[str, Any]) -> dict[str, str]:
-    """Question code to answer code for the closed lists that the mapping declares; anything else is dropped."""
+    """Question code to answer code for the closed lists of the mapping; anything else is dropped."""
     found: dict[str, str] = {}
     for question, rule in mapping.get("answers", {}).items():
         value = as_text(at(data, rule["path"])).strip()
@@ -167,9 +167,7 @@ def problems(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
             faults += _answer_problems(value)
         elif field not in FIELDS:
             faults.append((f"/mapping/{field}", f"no such field; possible are {', '.join(sorted(FIELDS))}"))
-        elif not (
-            isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
-        ):
+        elif not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))):
             faults.append((f"/mapping/{field}", "a path or a list of paths"))
     return faults
 
@@ -185,8 +183,7 @@ def _answer_problems(answers: Any) -> list[tuple[str, str]]:
         if not isinstance(rule, dict) or not isinstance(rule.get("path"), str):
             faults.append((place, "needs a path"))
         elif not isinstance(rule.get("codes"), dict) or not all(
-            isinstance(v, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", v)
-            for v in rule["codes"].values()
+            isinstance(v, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", v) for v in rule["codes"].values()
         ):
             faults.append((f"{place}/codes", "an object: answer text to answer code"))
     return faults

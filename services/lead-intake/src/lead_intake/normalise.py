@@ -12,8 +12,8 @@ MAX_TEXT = 500
 MAX_MESSAGE = 5_000
 MAX_CLICK_ID = 512
 
-# Controls, NUL, zero-width and bidirectional marks, surrogates: none of them belongs to a name, all of them hurt
-# somewhere downstream (`text` refuses NUL, UTF-8 refuses surrogates, bidirectional marks lie on screens).
+# Controls, NUL, zero-width and bidirectional marks, surrogates: none of them belongs to a name, all of them
+# hurt somewhere downstream (`text` refuses NUL, UTF-8 refuses surrogates, bidirectional marks lie on screens).
 _UNWANTED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\uffff\ud800-\udfff]"
 )
@@ -58,7 +58,7 @@ def email(value: str) -> str:
         checked = validate_email(value, check_deliverability=False, globally_deliverable=False)
     except (EmailNotValidError, ValueError):  # odd Unicode makes the IDNA step raise plain ValueErrors
         return ""
-    if checked.ascii_domain is None or "." not in checked.ascii_domain or checked.domain_address is not None:
+    if "." not in checked.ascii_domain or checked.domain_address is not None:
         return ""
     return f"{checked.local_part}@{checked.ascii_domain.lower()}"
 
@@ -82,15 +82,13 @@ def phone(value: str, region: str) -> str:
 def phone_country(e164: str) -> str:
     """The ISO country of an E.164 number where its prefix and length are sure, else ""."""
     try:
-        return str(phonenumbers.region_code_for_number(phonenumbers.parse(e164, None)) or "").replace(
-            "001", ""
-        )
+        return str(phonenumbers.region_code_for_number(phonenumbers.parse(e164, None)) or "").replace("001", "")
     except phonenumbers.NumberParseException:
         return ""
 
 
 def campaign_text(value: str, limit: int = 100) -> str:
-    """A UTM value as it may stand in a fact: short, one line, and empty when it looks like a person's data."""
+    """A UTM value as it may stand in a fact: short, one line, empty when it looks like a person's data."""
     cleaned = text(value, limit)
     return "" if _PERSONAL.search(cleaned) and not cleaned.isdigit() else cleaned
 
@@ -110,13 +108,7 @@ def code(value: str) -> str:
 def click_id(value: str) -> str:
     """A click id: case kept, no space or control character, at most 512 characters, else ""."""
     value = value.strip()
-    if (
-        not value
-        or len(value) > MAX_CLICK_ID
-        or not value.isascii()
-        or not value.isprintable()
-        or " " in value
-    ):
+    if not value or len(value) > MAX_CLICK_ID or not value.isascii() or not value.isprintable() or " " in value:
         return ""
     return value
 

@@ -13,15 +13,15 @@ import json
 import secrets
 from typing import Final
 
-from baton_kit import telemetry
-from baton_kit.failpoint import failpoint
-from baton_kit.telemetry import log
-from baton_kit.web import Traced
 from prometheus_client import Counter
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from baton_kit import telemetry
+from baton_kit.failpoint import failpoint
+from baton_kit.telemetry import log
+from baton_kit.web import Traced
 from lead_intake.app import App
 from lead_intake.delivery import Incoming, Reply, Source, Unparsable
 from lead_intake.entry import delivery_of, unreadable
@@ -56,10 +56,10 @@ BUSY = _problem(503, "Not stored", "Nothing was acknowledged. Send it again.", r
 FAULT = _problem(503, "Not stored", "The fault is ours. Send it again.", retry_after="30")
 
 # An unknown source costs the same check as a known one with a bad signature.
-_DECOY: Final = Source("", "generic", secrets=(secrets.token_hex(), ), settings={"signature_header": "x-signature"})
+_DECOY: Final = Source("", "generic", secrets=(secrets.token_hex(),), settings={"signature_header": "x-signature"})
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault
+class Refused(Exception):
     """The request ends here, with this reply."""
 
     def __init__(self, reply: Reply, reason: str) -> None:
@@ -124,9 +124,7 @@ class Webhooks:
         kept = provider.kept(incoming)
         try:
             inquiries = provider.parse(incoming, source)
-            delivery = delivery_of(
-                incoming, source, inquiries, body=kept, traceparent=telemetry.traceparent()
-            )
+            delivery = delivery_of(incoming, source, inquiries, body=kept, traceparent=telemetry.traceparent())
         except Unparsable as error:
             delivery = unreadable(incoming, source, reason=error.reason, body=kept)
 
@@ -206,7 +204,6 @@ async def _send(reply: Reply, send: Send, *, head: bool) -> None:
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else reply.body})
-
 
 
 def _place(error: Exception) -> str:

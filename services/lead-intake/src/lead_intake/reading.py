@@ -1,7 +1,7 @@
 """Bodies into plain data, within limits: JSON, urlencoded forms with bracket keys, multipart.
 
-Every limit answers an attack (depth, count of fields, floods of brackets, huge numbers); what is beyond one raises
-`Unparsable` with a reason code, and nothing else ever leaves these functions.
+Every limit answers an attack (depth, count of fields, floods of brackets, huge numbers); what is beyond one
+raises `Unparsable` with a reason code, and nothing else ever leaves these functions.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def content_type(incoming: Incoming) -> tuple[str, dict[str, str]]:
 
 
 def json_of(body: bytes, *, charset: str) -> Any:
-    """JSON without NaN, Infinity or numbers beyond sense, at most `MAX_DEPTH` deep. Whole numbers stay exact."""
+    """JSON without NaN and Infinity, at most `MAX_DEPTH` deep. Whole numbers stay exact."""
     if charset.lower() not in ("", "utf-8", "utf8", "us-ascii", "ascii"):
         raise Unparsable("charset")
     try:
@@ -104,7 +104,7 @@ def form_of(body: bytes, *, charset: str) -> dict[str, Any]:
 
 
 def multipart_of(body: bytes, *, boundary: str) -> dict[str, Any]:
-    """The text parts of a multipart form, as `form_of` gives them; files are named in the receipt's body only."""
+    """The text parts of a multipart form, as `form_of` gives them; files stay in the raw body only."""
     if not 0 < len(boundary) <= 70:
         raise Unparsable("multipart")
     reader = _Parts()

@@ -11,12 +11,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from datetime import datetime
 
 from baton_kit.db import Tx
 from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
-
 from lead_intake import contact, events, features, store
 from lead_intake.delivery import Outcome, Result
 from lead_intake.entry import Delivery, Entry, Person
@@ -122,7 +120,9 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     lead = _created(d, e, p, person_id, writes) if known is None else known
     outcome, contact_told = (Outcome.CREATED, True) if known is None else _matched(e, p, lead)
     lead.sequence += 1
-    writes.touches.append(store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin))
+    writes.touches.append(
+        store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin)
+    )
     writes.events.append(
         events.touch_recorded(d, e, p, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
     )
@@ -212,5 +212,3 @@ def _entry_rows(deliveries: Sequence[Delivery], settled: Sequence[Sequence[Settl
         for d, each in zip(deliveries, settled, strict=True)
         for ordinal, (e, s) in enumerate(zip(d.entries, each, strict=True))
     ]
-
-

@@ -10,10 +10,10 @@ import asyncio
 from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
-from baton_kit.outages import is_outage
-from baton_kit.telemetry import log
 from prometheus_client import Counter
 
+from baton_kit.outages import is_outage
+from baton_kit.telemetry import log
 from lead_intake import store
 from lead_intake.delivery import Source
 from lead_intake.entry import Delivery, refusal
@@ -52,9 +52,7 @@ class Refusals:
         batch, self._unwritten = self._unwritten, []
         if not batch:
             return
-        rows = [
-            store.EntryRow(d.receipt_id, 0, d.source_id, "", "refused", d.reason, None, None) for d in batch
-        ]
+        rows = [store.EntryRow(d.receipt_id, 0, d.source_id, "", "refused", d.reason, None, None) for d in batch]
         try:
             async with app.db.begin() as tx:
                 await store.insert_receipts(tx, batch, ["refused"] * len(batch))

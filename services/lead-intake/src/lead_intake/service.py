@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from baton_kit.runtime import Service
-
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
 from lead_intake.public import create_public

@@ -9,7 +9,6 @@ from baton_kit.db import Database
 from baton_kit.outages import is_outage
 from baton_kit.seal import SealBroken, seal, unseal
 from baton_kit.telemetry import log
-
 from lead_intake import store
 from lead_intake.delivery import Source
 

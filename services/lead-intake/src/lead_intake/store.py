@@ -11,7 +11,6 @@ from typing import Any
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.db import Tx, raw
-
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery
 from lead_intake.touches import Origin
@@ -313,7 +312,8 @@ async def sources(tx: Tx, *, id: str | None = None) -> list[SourceRow]:
     """All sources, or the one with this id, with their sealed secrets."""
     connection = await raw(tx)
     rows = await connection.fetch(
-        "SELECT id, provider, name, default_region, mapping::text, settings::text, token_digest, created_at FROM source "
+        "SELECT id, provider, name, default_region, mapping::text, settings::text, token_digest, created_at "
+        "FROM source "
         "WHERE $1::text IS NULL OR id = $1 ORDER BY id",
         id,
     )

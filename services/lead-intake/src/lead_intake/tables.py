@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from baton_kit.tables import add_kit_tables
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -21,6 +20,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+from baton_kit.tables import add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
@@ -62,9 +63,9 @@ source_secret = Table(
 source_version = Table(
     "source_version",
     metadata,
-    Column("only", SmallInteger, primary_key=True),
+    Column("the_only", SmallInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
-    CheckConstraint("only = 1", name="source_version_one_row"),
+    CheckConstraint("the_only = 1", name="source_version_one_row"),
 )
 """Raised with every change of a source, so that the doors know when to read them again."""
 

@@ -45,9 +45,7 @@ def origin_of(inquiry: Inquiry) -> Origin:
     def told(name: str) -> str:
         return fields.get(name) or query.get(name, "")
 
-    clicks = tuple(
-        (kind, value) for kind in CLICK_IDS if (value := normalise.click_id(told(kind)))
-    )
+    clicks = tuple((kind, value) for kind in CLICK_IDS if (value := normalise.click_id(told(kind))))
     source, medium, campaign = (normalise.campaign_text(told(name)) if told(name) else "" for name in _UTM)
     return Origin(
         channel=channel_of(

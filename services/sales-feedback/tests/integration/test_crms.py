@@ -6,9 +6,11 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from sales_words import HUBSPOT_SECRET, PUBLIC_URL, Sales, changed, forgotten, pipedrive_deal, qualified, sign
 
+from baton_kit.testing import Server
 from sales_feedback.crms.settle import settle_waiting
 from sales_feedback.tasks import forget_old
 
@@ -66,7 +68,9 @@ async def test_every_order_of_the_changes_ends_in_the_crms_truth(sales: Sales, l
     for number, order in enumerate(itertools.permutations(range(4))):
         name = f"lead-x{number}"
         await sales.harness.receive([qualified(name)])
-        events = [event | {"objectId": number + 1, "eventId": number * 10 + i} for i, event in enumerate(won_deal(name))]
+        events = [
+            event | {"objectId": number + 1, "eventId": number * 10 + i} for i, event in enumerate(won_deal(name))
+        ]
         for i in order:
             assert await sales.hubspot_says(events[i]) == 200
     rows = await sales.harness.fetch(
@@ -300,12 +304,12 @@ async def test_raw_bodies_go_after_their_days(sales: Sales, lead: str) -> None:
         assert len(rows) == left
 
 
-async def test_a_database_that_is_away_is_answered_503(sales: Sales, lead: str) -> None:
-    url = sales.harness.app.settings.database.url.get_secret_value()
-    name = url.rpartition("/")[2]
-    async with sales.app.db.begin() as tx:
-        await tx.exec_driver_sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+async def test_a_database_that_is_away_is_answered_503(sales: Sales, lead: str, postgres_server: Server) -> None:
+    [row] = await sales.harness.fetch("SELECT current_database() AS name")
     await sales.app.db.engine.dispose()
+    admin = await asyncpg.connect(postgres_server.admin_url)
+    await admin.execute(f'ALTER DATABASE "{row["name"]}" ALLOW_CONNECTIONS false')
+    await admin.close()
     body = json.dumps(won_deal(lead)).encode()
     assert sales.harness.public is not None
     headers = sign(body, f"{PUBLIC_URL}/v1/webhooks/hubspot", sales.harness.clock.now())

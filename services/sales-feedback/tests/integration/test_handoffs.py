@@ -112,9 +112,7 @@ async def test_the_path_of_a_worked_lead(sales: Sales) -> None:
 async def test_a_rejection_carries_reason_and_family_but_never_the_note(sales: Sales) -> None:
     await sales.rep("olga")
     handoff = await sales.given("lead-1")
-    answer = await sales.post(
-        f"/v1/handoffs/{handoff['id']}/reject", {"reason": "too_small", "note": "Anna said no"}
-    )
+    answer = await sales.post(f"/v1/handoffs/{handoff['id']}/reject", {"reason": "too_small", "note": "Anna said no"})
     assert answer.json()["state"] == "rejected"
     told = (await sales.harness.outbox())[-1]
     assert (told.body.reason, told.body.reason_family) == ("too_small", "fit")

@@ -24,11 +24,14 @@ from lead_intake.sources.plain import MAX_ENTRIES, any_same, kept, mac, no_secre
 __all__ = ["NEEDS_SECRET", "kept", "parse", "reply", "secret_problem", "verify"]
 
 NEEDS_SECRET = False
+# Never a bare "id": with many tools that is the form's, and every lead but the first would be a repeat.
+_IDS = ("submission_id", "submissionId", "submissionID", "entry_id", "entryId", "lead_id", "response_id", "responseId")
+
 reply = receipt_reply
 secret_problem = no_secret_problem
 
 
-def verify(incoming: Incoming, source: Source, *, now: datetime) -> bool:  # noqa: ARG001 - no time is signed
+def verify(incoming: Incoming, source: Source, *, now: datetime) -> bool:
     header = str(source.settings.get("signature_header", "")).lower()
     if header:
         given = incoming.headers.get(header, "").strip()
@@ -58,9 +61,7 @@ def parse(incoming: Incoming, source: Source) -> list[Inquiry]:
         key = incoming.headers.get("idempotency-key", "") or incoming.headers.get("webhook-id", "")
         if key:
             first = inquiries[0]
-            return [
-                Inquiry(key, first.fields, first.answers, occurred_at=first.occurred_at, test=first.test)
-            ]
+            return [Inquiry(key, first.fields, first.answers, occurred_at=first.occurred_at, test=first.test)]
     return inquiries
 
 
@@ -69,7 +70,7 @@ def inquiry_of(record: dict[str, Any], source: Source, *, key: str = "") -> Inqu
     fields = mapping.fields_by_path(record, source.mapping)
     mapping.fields_by_name(leaves(record), fields)
     return Inquiry(
-        key=key or fields.pop("id", ""),
+        key=key or fields.pop("id", "") or next((as_id for n in _IDS if (as_id := mapping.as_text(record.get(n)))), ""),
         fields=fields,
         answers=mapping.answers_of(record, source.mapping),
         occurred_at=timestamp(fields.pop("occurred_at", "")),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Result, RowMapping, and_, exists, func, literal_column, select, update
+from sqlalchemy import Result, RowMapping, and_, exists, func, literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from baton_kit.db import Tx
@@ -118,11 +118,13 @@ async def claim_entries(tx: Tx, receipt_id: str, crm_id: str, keys: Sequence[tup
         for number, key, crm_deal_id in sorted(keys, key=lambda one: (one[1], one[0]))
     ]
     statement = insert(crm_entry).values(rows)
+    # Literal: as a parameter it matches the partial index only until PostgreSQL plans without its value.
+    first_of_a_key = text("state <> 'duplicate'")
     claimed = set(
         (
             await tx.execute(
                 statement.on_conflict_do_nothing(
-                    index_elements=["crm_id", "key"], index_where=crm_entry.c.state != "duplicate"
+                    index_elements=["crm_id", "key"], index_where=first_of_a_key
                 ).returning(crm_entry.c.number)
             )
         ).scalars()

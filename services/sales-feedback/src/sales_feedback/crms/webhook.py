@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from baton_kit.outages import is_outage
+from baton_kit.outages import is_outage, sqlstate
 from baton_kit.raw_body import BodyRefused, read_body
 from baton_kit.telemetry import log
 from baton_kit.web import Traced
@@ -54,7 +54,7 @@ async def take(app: App, request: Request) -> Response:
             return await _take(app, request, body)
     except Exception as error:
         if is_outage(error):
-            log.warning("delivery_met_outage", error=type(error).__name__)
+            log.warning("delivery_met_outage", error=type(error).__name__, sqlstate=sqlstate(error))
             DELIVERIES.labels("unavailable").inc()
             return Response(status_code=503, headers={"Retry-After": "1"})
         log.error("delivery_failed", error=type(error).__name__, exc_info=error)
