@@ -135,6 +135,7 @@ class Sales:
 
     async def pipedrive_sends(self, body: bytes) -> int:
         assert self.harness.public is not None
+        self.harness.clock.advance(timedelta(milliseconds=1))
         basic = base64.b64encode(PIPEDRIVE_SECRET.encode()).decode()
         answer = await self.harness.public.post(
             "/v1/webhooks/pipedrive", content=body, headers={"Authorization": f"Basic {basic}"}

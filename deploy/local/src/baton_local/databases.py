@@ -1,6 +1,7 @@
 """One database a service, with one role that owns it and one, with fewer rights, that works in it."""
 
 import asyncio
+import hashlib
 import importlib.util
 import re
 from collections.abc import Sequence
@@ -42,8 +43,8 @@ async def create_databases(admin_url: str, services: Sequence[ServiceSpec], secr
     await asyncio.gather(*(_grant(admin_url, service) for service in services))
 
 
-async def is_migrated(url: str, package: str) -> bool:
-    """True when the database is at the newest revision of the package, so that `migrate` would change nothing.
+async def is_migrated(url: str, package: str, *, api_key: str) -> bool:
+    """True when the database is at the newest revision and knows the operator's key: `migrate` would change nothing.
 
     Reads the revision files as text: a stack that starts again need not import each service once more to learn that.
     """
@@ -52,7 +53,11 @@ async def is_migrated(url: str, package: str) -> bool:
         return False
     connection = await asyncpg.connect(url)
     try:
-        return [row[0] for row in await connection.fetch("SELECT version_num FROM alembic_version")] == [newest]
+        at = [row[0] for row in await connection.fetch("SELECT version_num FROM alembic_version")]
+        # A restored database knows the operator of the machine it was backed up on.
+        digest = hashlib.sha256(api_key.encode()).digest()
+        known = await connection.fetchval("SELECT EXISTS (SELECT FROM api_key WHERE digest = $1)", digest)
+        return at == [newest] and bool(known)
     except asyncpg.UndefinedTableError:
         return False
     finally:

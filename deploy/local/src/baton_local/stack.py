@@ -333,7 +333,9 @@ class Stack:
         self._say(f"databases are migrated ({time.monotonic() - began:.1f} s)")
 
     def _migrate(self, service: ServiceSpec) -> None:
-        if run_blocking(lambda: is_migrated(self.database_url(service.name, owner=True), service.package)):
+        if run_blocking(
+            lambda: is_migrated(self.database_url(service.name, owner=True), service.package, api_key=self.api_key)
+        ):
             return
         child = self.start_role(service.name, "migrate", ready=None)
         del self._children[service.name, "migrate"]

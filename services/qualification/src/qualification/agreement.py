@@ -1,6 +1,5 @@
 """The agreement: what both departments signed, read from its canonical bytes."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -90,9 +89,7 @@ def read_agreement(raw: bytes, format: Literal["yaml", "json"]) -> Agreement:
     try:
         form = AgreementForm.model_validate(tree.value)
     except ValidationError as error:
-        raise DocumentRefused(
-            [_flaw_of(detail, tree) for detail in error.errors(include_url=False)]
-        ) from None
+        raise DocumentRefused([_flaw_of(detail, tree) for detail in error.errors(include_url=False)]) from None
     return _checked(form, tree)
 
 
@@ -128,8 +125,7 @@ def _checked(form: AgreementForm, tree: Tree) -> Agreement:
         document=b"",
         digest="",
         gates=tuple(
-            Criterion(id=g.id, when=condition(g.when, "lead", "gates", i, "when"))
-            for i, g in enumerate(form.gates)
+            Criterion(id=g.id, when=condition(g.when, "lead", "gates", i, "when")) for i, g in enumerate(form.gates)
         ),
         disqualifiers=tuple(
             Criterion(id=d.id, when=condition(d.when, "lead", "disqualifiers", i, "when"))
@@ -223,9 +219,7 @@ def _flaw_of(error: Any, tree: Tree) -> Flaw:
     if kind == "missing":
         return tree.flaw(pointer_of(*path[:-1]), f"the key '{path[-1]}' is missing")
     if kind == "extra_forbidden":
-        return tree.flaw(
-            pointer_of(*path), "this key is not known here; the published schema lists those that are"
-        )
+        return tree.flaw(pointer_of(*path), "this key is not known here; the published schema lists those that are")
     return tree.flaw(pointer_of(*path), str(error["msg"]).replace("Input should", "should"))
 
 

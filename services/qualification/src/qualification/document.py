@@ -115,9 +115,7 @@ def _read_json(text: str) -> Tree:
         return taken
 
     try:
-        value = json.loads(
-            text, object_pairs_hook=pairs, parse_float=number, parse_int=integer, parse_constant=number
-        )
+        value = json.loads(text, object_pairs_hook=pairs, parse_float=number, parse_int=integer, parse_constant=number)
     except json.JSONDecodeError as error:
         _refuse(f"is not JSON: {error.msg}", line=error.lineno, column=error.colno)
     except RecursionError:
@@ -155,9 +153,7 @@ def _read_yaml(text: str) -> Tree:
                 top.key = None
         style = getattr(event, "style", None)
         quoted = 1 if style in ("'", '"') else 0
-        places[pointer] = Place(
-            line=mark.line + 1, column=mark.column + 1 + quoted, block=style in ("|", ">")
-        )
+        places[pointer] = Place(line=mark.line + 1, column=mark.column + 1 + quoted, block=style in ("|", ">"))
         return pointer
 
     try:
@@ -203,9 +199,7 @@ def _read_yaml(text: str) -> Tree:
             else:
                 if len(stack) >= MAX_DEPTH:
                     _refuse("is nested too deeply", pointer=here, **where)
-                container: dict[str, Any] | list[Any] = (
-                    {} if isinstance(event, yaml.MappingStartEvent) else []
-                )
+                container: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
                 stack.append(_Open(container=container, pointer=place_value(event, container)))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -271,7 +265,7 @@ def _check_texts(tree: Tree) -> None:
 
 
 def _text_problem(text: str) -> str | None:
-    if any(ord(c) < 32 and c not in "\n\t" or 0x7F <= ord(c) < 0xA0 for c in text):
+    if any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in text):
         return "contains a control character; take it out"
     if any(0xD800 <= ord(c) <= 0xDFFF for c in text):
         return "contains half a character (a lone surrogate); take it out"

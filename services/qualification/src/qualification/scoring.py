@@ -121,12 +121,8 @@ class Judge:
         self._conditions = Conditions(
             [rule.when for rule in (*agreement.gates, *agreement.disqualifiers, *agreement.fit)]
         )
-        self._touch_conditions = Conditions(
-            [rule.when for rule in agreement.engagement if rule.when is not None]
-        )
-        self._courses = [
-            course(rule.points, rule.half_life_hours, rule.window_hours) for rule in agreement.engagement
-        ]
+        self._touch_conditions = Conditions([rule.when for rule in agreement.engagement if rule.when is not None])
+        self._courses = [course(rule.points, rule.half_life_hours, rule.window_hours) for rule in agreement.engagement]
         self._matches: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
 
     def verdict(self, snapshot: Snapshot, *, hour: int) -> Verdict:
@@ -216,18 +212,14 @@ class Judge:
             contributions.append(Contribution(group, "cap", cap - total, 1))
 
 
-def snapshot_of(
-    features: Features, touches: Sequence[Touch], *, agreement: Agreement, at: datetime
-) -> Snapshot:
+def snapshot_of(features: Features, touches: Sequence[Touch], *, agreement: Agreement, at: datetime) -> Snapshot:
     """Return what a decision at `at` looks at: touches in the longest window, oldest first, in whatever order they came."""
     oldest = hour_of(at) - agreement.longest_window_hours
     relevant = sorted((t for t in touches if t.hour > oldest), key=lambda t: (t.hour, t.id))
     return Snapshot(features=features, touches=tuple(relevant[-MAX_TOUCHES:]))
 
 
-def decide(
-    lead_id: str, snapshot: Snapshot, *, cycle: int, judge: Judge, stamp: Stamp, at: datetime
-) -> Decision:
+def decide(lead_id: str, snapshot: Snapshot, *, cycle: int, judge: Judge, stamp: Stamp, at: datetime) -> Decision:
     """Return the decision on `snapshot` at `at`; no clock, no database, no randomness."""
     seen = snapshot.canonical
     return _decision(lead_id, seen, snapshot, cycle=cycle, judge=judge, stamp=stamp, at=at)

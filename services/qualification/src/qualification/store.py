@@ -8,7 +8,6 @@ from typing import Any
 
 from baton_kit.db import Tx, raw
 from baton_kit.failpoint import failpoint
-
 from qualification.cycle import CycleState, Feedback, Lead, SeenTouch
 from qualification.features import Touch
 from qualification.scoring import EVALUATOR_VERSION, MAX_TOUCHES, Decision, hour_of
@@ -44,7 +43,7 @@ def _lead(row: Any) -> Lead:
         sequence=row[1],
         created_at=row[2],
         test=row[3],
-        features=json.loads(row[4]),
+        features=row[4],
         features_sequence=row[5],
         cycle=row[6],
         state=CycleState(row[7]),
@@ -109,7 +108,7 @@ async def newest_touches(tx: Tx, lead_ids: Sequence[str], *, since: datetime) ->
     failpoint("store.after_touches")
     found: dict[str, list[SeenTouch]] = {}
     for lead_id, at, touch_id, fields in rows:
-        found.setdefault(lead_id, []).append(SeenTouch(at, Touch(touch_id, hour_of(at), json.loads(fields))))
+        found.setdefault(lead_id, []).append(SeenTouch(at, Touch(touch_id, hour_of(at), fields)))
     return found
 
 
@@ -508,7 +507,7 @@ _PERSON = "id, name, department, public_key, sealed_key, created_at"
 
 
 def _person(row: Any) -> PersonRow:
-    return PersonRow(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5])
+    return PersonRow(row[0], row[1], row[2], row[3], row[4], row[5])
 
 
 async def insert_person(tx: Tx, person: PersonRow) -> bool:
@@ -593,3 +592,6 @@ async def rule_counts(tx: Tx) -> list[Mapping[str, Any]]:
     return [dict(row) for row in rows]
 
 
+async def read_one_snapshot(tx: Tx) -> None:
+    """Let all sums of this transaction be of one moment; must be its first statement."""
+    await tx.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

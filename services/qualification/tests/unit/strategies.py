@@ -41,15 +41,11 @@ def agreements(draw: Any) -> Agreement:
         ],
         "gates": [
             {"id": f"g{i}", "when": when, **WORDS}
-            for i, when in enumerate(
-                draw(st.lists(st.sampled_from([*LEAD_CONDITIONS, "true", "true"]), max_size=2))
-            )
+            for i, when in enumerate(draw(st.lists(st.sampled_from([*LEAD_CONDITIONS, "true", "true"]), max_size=2)))
         ],
         "disqualifiers": [
             {"id": f"d{i}", "when": f"!({when})", **WORDS}
-            for i, when in enumerate(
-                draw(st.lists(st.sampled_from([*LEAD_CONDITIONS, "true", "true"]), max_size=1))
-            )
+            for i, when in enumerate(draw(st.lists(st.sampled_from([*LEAD_CONDITIONS, "true", "true"]), max_size=1)))
         ],
         "fit": [
             {"id": f"f{i}", "when": when, "points": draw(points), **WORDS}

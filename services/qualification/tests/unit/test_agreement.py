@@ -34,10 +34,7 @@ def test_yaml_and_json_in_any_key_order_give_the_same_bytes() -> None:
     agreement = read_agreement(EXAMPLE, "yaml")
     backwards = dict(reversed(list(json.loads(agreement.document).items())))
     assert read_agreement(json.dumps(backwards, indent=3).encode(), "json").document == agreement.document
-    assert (
-        read_agreement(yaml.safe_dump(backwards, allow_unicode=True).encode(), "yaml").document
-        == agreement.document
-    )
+    assert read_agreement(yaml.safe_dump(backwards, allow_unicode=True).encode(), "yaml").document == agreement.document
 
 
 @settings(max_examples=25)

@@ -1,5 +1,6 @@
 """The service against the contracts of others: event examples, its API document, its migrations, its policies."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -20,12 +21,16 @@ EXAMPLES = HERE.parents[1] / "proto" / "examples"
 HANDLED = [message.DESCRIPTOR.full_name for s in SUBSCRIPTIONS for message in s.handlers]
 
 
-@pytest.mark.parametrize("path", [p for name in HANDLED for p in sorted((EXAMPLES / name).glob("*.json"))], ids=str)
-async def test_every_example_of_a_handled_event_is_applied(sales: Sales, path: Path) -> None:
-    body = Parse(path.read_text(), catalogue.EVENTS[path.parent.name](), ignore_unknown_fields=True)
+FOUND = [(name, path.stem, path.read_text()) for name in HANDLED for path in sorted((EXAMPLES / name).glob("*.json"))]
+
+
+@pytest.mark.parametrize(("name", "which", "document"), FOUND, ids=[f"{name}-{which}" for name, which, _ in FOUND])
+async def test_every_example_of_a_handled_event_is_applied(sales: Sales, name: str, which: str, document: str) -> None:
+    body = Parse(document, catalogue.EVENTS[name](), ignore_unknown_fields=True)
     await sales.harness.receive([event(body, key=body.lead_id, occurred_at=START)])  # type: ignore[attr-defined]
     assert await sales.harness.fetch("SELECT * FROM parked") == []
     rows = await sales.harness.fetch("SELECT lead_id FROM handoff UNION ALL SELECT lead_id FROM contact")
+    assert FOUND
     assert [row["lead_id"] for row in rows] == [body.lead_id]  # type: ignore[attr-defined]
 
 
@@ -61,7 +66,5 @@ async def test_the_public_listener_serves_webhooks_only(sales: Sales) -> None:
 
 
 async def test_the_tables_are_those_of_the_migrations(postgres_server: Server) -> None:
-    import asyncio
-
     async with database_of("sales_feedback", postgres_server) as url:
         await asyncio.to_thread(check, "sales_feedback", url=url)

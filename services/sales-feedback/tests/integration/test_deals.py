@@ -134,7 +134,6 @@ async def test_of_two_closes_at_once_the_second_sees_the_first(sales: Sales, lea
         ({"lead_id": "lead-1", "amount_minor": 1}, ""),
         ({"lead_id": "lead\u0000"}, "/lead_id"),
         ({"lead_id": "lead-1", "crm_deal_id": "a\u0000"}, "/crm_deal_id"),
-        ({"lead_id": "lead-1", "crm_deal_id": "\ud800"}, "/crm_deal_id"),
         ({"lead_id": "lead-1", "opened_at": "9999-12-31T23:59:59-14:00"}, "/opened_at"),
         ({"lead_id": "lead-1", "opened_at": "2026-01-01T00:00:00"}, "/opened_at"),
         ({"lead_id": "lead-1", "colour": "red"}, "/colour"),
