@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attribution import store
 from attribution.rebuild import AlreadyRebuilding, rebuild, verify
@@ -26,7 +26,7 @@ async def rebuild_command(app: "App", arguments: list[str]) -> int:
         asked = parser.parse_args(arguments)
         if asked.verify and (asked.lookback_days or asked.half_life_hours is not None):
             parser.error("--verify compares under the parameters in use")
-        changes: dict[str, int | None] = {}
+        changes: dict[str, Any] = {}
         if asked.lookback_days is not None:
             changes["lookback_days"] = None if asked.lookback_days == "none" else int(asked.lookback_days)
         if asked.half_life_hours is not None:
