@@ -162,9 +162,7 @@ def field_table(name: str, message: DescriptorProto, comments: Mapping[str, str]
 
 
 def type_of(message: DescriptorProto, field: FieldDescriptorProto) -> str:
-    entry = next(
-        (n for n in message.nested_type if field.type_name.endswith(f".{message.name}.{n.name}")), None
-    )
+    entry = next((n for n in message.nested_type if field.type_name.endswith(f".{message.name}.{n.name}")), None)
     if entry is not None:
         return f"map of {type_of(entry, entry.field[0])} to {type_of(entry, entry.field[1])}"
     one = FieldDescriptorProto.Type.Name(field.type).removeprefix("TYPE_").lower()

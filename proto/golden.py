@@ -7,8 +7,9 @@ field that no reader of today knows, and its JSON holds enum values that have no
 
 from pathlib import Path
 
-from baton.catalogue import EVENTS
 from google.protobuf import json_format
+
+from baton.catalogue import EVENTS
 
 EXAMPLES = Path(__file__).parent / "examples"
 # Field 2047, length-delimited, "tomorrow": readers skip it, and keep it when they pass the event on.

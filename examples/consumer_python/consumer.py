@@ -13,10 +13,11 @@ import signal
 import sqlite3
 
 from aiokafka import AIOKafkaConsumer
+from google.protobuf.message import Message
+
 from baton.catalogue import TOPIC_OF
 from baton.qualification.v1.qualification_pb2 import LeadQualified
 from baton.sales.v1.sales_pb2 import DealClosed, DealOutcome
-from google.protobuf.message import Message
 
 WANTED: dict[str, type[Message]] = {m.DESCRIPTOR.full_name: m for m in (LeadQualified, DealClosed)}
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
-from baton.catalogue import EVENTS, TOPIC_OF, TOPICS
-from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from google.protobuf import json_format
 from google.protobuf.message import Message
+
+from baton.catalogue import EVENTS, TOPIC_OF, TOPICS
+from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 
 EXAMPLES = Path(__file__).parents[2] / "proto" / "examples"
 FILES = sorted(EXAMPLES.glob("*/*.json"))
@@ -71,9 +72,7 @@ def test_the_golden_bytes_are_read_to_the_same_message_and_passed_on_unchanged(f
 @pytest.mark.parametrize("event", EVENTS)
 def test_the_maximal_example_sets_every_field(event: str) -> None:
     message = parsed(EXAMPLES / event / "maximal.json")
-    unset = {field.name for field in message.DESCRIPTOR.fields} - {
-        field.name for field, _ in message.ListFields()
-    }
+    unset = {field.name for field in message.DESCRIPTOR.fields} - {field.name for field, _ in message.ListFields()}
     assert unset == set()
 
 
@@ -98,9 +97,7 @@ def test_ids_are_uuid7(file: Path) -> None:
         "deal_id",
     ):
         value = getattr(message, name, "")
-        assert not value or re.fullmatch(
-            r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", value
-        )
+        assert not value or re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", value)
 
 
 def test_contributions_sum_to_the_score() -> None:
@@ -113,11 +110,7 @@ def test_contributions_sum_to_the_score() -> None:
 def test_an_activated_agreement_has_the_digest_of_its_document_and_two_signers() -> None:
     for message in of(AgreementActivated):
         assert message.digest == hashlib.sha256(message.document).hexdigest()
-        assert (
-            len({s.person_id for s in message.signatures})
-            == len({s.department for s in message.signatures})
-            == 2
-        )
+        assert len({s.person_id for s in message.signatures}) == len({s.department for s in message.signatures}) == 2
 
 
 def texts(value: object, pointer: str = "") -> Iterator[tuple[str, str]]:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import FieldDescriptor
+
 from baton.catalogue import EVENTS, TOPIC_OF, TOPICS
 from baton.lead.v1 import contact_pb2, lead_pb2
 from baton.qualification.v1 import qualification_pb2
 from baton.sales.v1 import sales_pb2
-from google.protobuf import descriptor_pb2
-from google.protobuf.descriptor import FieldDescriptor
 
 REPOSITORY = Path(__file__).parents[2]
 MODULES = [lead_pb2, contact_pb2, qualification_pb2, sales_pb2]
@@ -80,9 +81,7 @@ def clear_json_names(message: descriptor_pb2.DescriptorProto) -> None:
 
 
 def test_the_catalogue_is_that_of_topics_yaml() -> None:
-    topics: dict[str, Any] = yaml.safe_load((REPOSITORY / "proto" / "topics.yaml").read_text("utf-8"))[
-        "topics"
-    ]
+    topics: dict[str, Any] = yaml.safe_load((REPOSITORY / "proto" / "topics.yaml").read_text("utf-8"))["topics"]
     assert list(TOPICS) == list(topics)
     for name, topic in topics.items():
         ours = TOPICS[name]
@@ -130,11 +129,7 @@ def test_the_check_for_persons_finds_them_in_contact_data() -> None:
 
 @pytest.mark.parametrize("event", FACTS)
 def test_a_fact_holds_no_contact_message(event: str) -> None:
-    held = {
-        field.message_type.full_name
-        for field in fields_within(EVENTS[event].DESCRIPTOR)
-        if field.message_type
-    }
+    held = {field.message_type.full_name for field in fields_within(EVENTS[event].DESCRIPTOR) if field.message_type}
     assert not held & {message.full_name for message in contact_pb2.DESCRIPTOR.message_types_by_name.values()}
 
 
@@ -164,18 +159,16 @@ def test_money_is_an_integer_in_minor_units_with_its_currency_beside() -> None:
                 assert field.type == FieldDescriptor.TYPE_INT64, field.full_name
                 assert any(name.endswith("currency") for name in message.fields_by_name), field.full_name
             else:
-                assert not {"amount", "price", "cost", "budget", "revenue", "spend"} & set(
-                    field.name.split("_")
-                ) or (field.name.endswith("currency")), field.full_name
+                assert not {"amount", "price", "cost", "budget", "revenue", "spend"} & set(field.name.split("_")) or (
+                    field.name.endswith("currency")
+                ), field.full_name
     assert found
 
 
 def test_no_number_is_a_float() -> None:
     for message in messages():
         for field in message.fields:
-            assert field.type not in (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE), (
-                field.full_name
-            )
+            assert field.type not in (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE), field.full_name
 
 
 @pytest.mark.parametrize("event", EVENTS)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
 from baton.catalogue import TOPIC_OF
 
 REPOSITORY = Path(__file__).parents[2]
@@ -31,9 +32,7 @@ def record(event: str, example: str, *, id: str) -> dict[str, Any]:
 async def produced(bootstrap: str, prefix: str, *records: dict[str, Any]) -> None:
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
         for each in records:
-            await producer.send_and_wait(
-                prefix + each["topic"], **{k: v for k, v in each.items() if k != "topic"}
-            )
+            await producer.send_and_wait(prefix + each["topic"], **{k: v for k, v in each.items() if k != "topic"})
 
 
 @pytest.fixture
@@ -44,9 +43,7 @@ async def kafka(kafka_server: Any) -> tuple[str, str]:
     await admin.start()
     try:
         names = ["baton.qualification.v1", "baton.sales.v1"]
-        await admin.create_topics(
-            [NewTopic(prefix + name, num_partitions=2, replication_factor=1) for name in names]
-        )
+        await admin.create_topics([NewTopic(prefix + name, num_partitions=2, replication_factor=1) for name in names])
     finally:
         await admin.close()
     return kafka_server.bootstrap_servers, prefix

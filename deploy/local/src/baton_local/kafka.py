@@ -189,9 +189,7 @@ class Broker:
             ),
             "inter.broker.listener.name": "PLAINTEXT",
             "listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in listeners.items()),
-            "advertised.listeners": ",".join(
-                f"{name}://127.0.0.1:{port}" for name, port in advertised.items()
-            ),
+            "advertised.listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in advertised.items()),
             "log.dirs": self.directory / "data",
             "auto.create.topics.enable": "false",
             "unclean.leader.election.enable": "false",
@@ -235,12 +233,18 @@ class Cluster:
         self.brokers = tuple(brokers)
 
     @property
+    def sasl_bootstrap(self) -> str:
+        """All SASL/PLAIN listeners, comma separated."""
+        return ",".join(broker.sasl_bootstrap for broker in self.brokers)
+
+    @property
     def bootstrap(self) -> str:
         """All plain listeners, comma separated."""
         return ",".join(broker.bootstrap for broker in self.brokers)
 
     def start(self, *, within: float = 90) -> "Cluster":
         """Start all brokers at once and return when every one of them is a member."""
+        ensure_jars()  # once, before all brokers ask for it at the same time
         with ThreadPoolExecutor(len(self.brokers)) as pool:
             list(pool.map(Broker.launch, self.brokers))
         for broker in self.brokers:
@@ -278,6 +282,7 @@ def single_broker(
     directory: Path,
     *,
     port: int | None = None,
+    controller_port: int | None = None,
     sasl: Sasl | None = None,
     run_directory: Path | None = None,
     log: Path | None = None,
@@ -289,7 +294,7 @@ def single_broker(
         directory,
         node_id=1,
         port=port or plain,
-        voters=[(1, controller)],
+        voters=[(1, controller_port or controller)],
         cluster_id=_cluster_id(directory),
         sasl=sasl,
         sasl_port=sasl_port if sasl is not None else None,
@@ -299,12 +304,21 @@ def single_broker(
     )
 
 
-def start_cluster(
-    directory: Path, *, n: int = 3, run_directory: Path | None = None, heap: str = "256m"
-) -> Cluster:
+def start_cluster(directory: Path, *, n: int = 3, run_directory: Path | None = None) -> Cluster:
     """Start n brokers below one directory and return when all are members. Free ports."""
-    ensure_jars()  # once, before three brokers ask for it at the same time
-    ports = free_ports(2 * n)
+    return cluster(directory, n=n, run_directory=run_directory).start()
+
+
+def cluster(
+    directory: Path,
+    *,
+    n: int = 3,
+    sasl: Sasl | None = None,
+    run_directory: Path | None = None,
+    heap: str = "256m",
+) -> Cluster:
+    """Brokers 1 to n below one directory, described but not started."""
+    ports = free_ports(3 * n)
     voters = [(node, ports[node - 1]) for node in range(1, n + 1)]
     cluster_id = _cluster_id(directory)
     return Cluster(
@@ -315,12 +329,14 @@ def start_cluster(
                 port=ports[n + node - 1],
                 voters=voters,
                 cluster_id=cluster_id,
+                sasl=sasl,
+                sasl_port=ports[2 * n + node - 1] if sasl is not None else None,
                 run_directory=run_directory,
                 heap=heap,
             )
             for node in range(1, n + 1)
         ]
-    ).start()
+    )
 
 
 def _cluster_id(directory: Path) -> str:

@@ -117,7 +117,7 @@ class Child:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
 
-    def await_condition(self, ready: Callable[[], bool], *, within: float, what: str) -> None:
+    def await_condition(self, ready: Callable[[], bool], *, within: float, what: str, every: float = 0.03) -> None:
         """Wait until `ready` holds. Raises LocalError with the last log lines when it ends before."""
         deadline = time.monotonic() + within
         while not ready():
@@ -131,7 +131,7 @@ class Child:
                     f"{self.name} is not there: {what} did not happen within {within:.0f} s; "
                     f"its log {self.log} ends with:\n{self.last_lines()}"
                 )
-            time.sleep(0.03)
+            time.sleep(every)
 
     def last_lines(self, count: int = 15) -> str:
         """The end of the log, for messages."""
@@ -200,11 +200,9 @@ def _runs(process: psutil.Process) -> bool:
 
 _GUARD = """
 while kill -0 "$1" 2>/dev/null; do [ -d "$2" ] || exit 0; sleep 1; done
-for signal in INT KILL; do
-  for file in "$2"/*.pid; do [ -f "$file" ] && kill -$signal "$(cat "$file")" 2>/dev/null; done
-  sleep 5
-done
-rm -rf "$2" "$3"
+pids=$(cat "$2"/*.pid 2>/dev/null)
+[ -z "$pids" ] || { kill -INT $pids; sleep 5; kill -KILL $pids; } 2>/dev/null
+[ -z "$3" ] || rm -rf "$3"
 """
 
 

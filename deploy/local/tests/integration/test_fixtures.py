@@ -3,6 +3,7 @@
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
 from baton_local.pytest_plugin import KafkaServer, PostgresServer
 
 
@@ -23,9 +24,7 @@ async def test_what_is_produced_on_the_kafka_of_the_run_is_consumed(kafka_server
     await admin.start()
     await admin.create_topics([NewTopic("fixtures.echo", 1, 1)])
     await admin.close()
-    async with AIOKafkaProducer(
-        bootstrap_servers=kafka_server.bootstrap_servers, enable_idempotence=True
-    ) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap_servers, enable_idempotence=True) as producer:
         await producer.send_and_wait("fixtures.echo", b"hello")
     async with AIOKafkaConsumer(
         "fixtures.echo",

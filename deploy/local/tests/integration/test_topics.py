@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
 from baton import catalogue
 from baton_kit.topics import ActionKind, TopicError, apply_topics, plan_topics
 from baton_local.pytest_plugin import KafkaServer
@@ -58,9 +59,7 @@ async def test_a_setting_that_differs_is_altered_and_those_of_the_operator_stay(
     admin: AIOKafkaAdminClient, prefix: str
 ) -> None:
     name = f"{prefix}orders.v1"
-    await apply_topics(
-        admin, [Topic(config={"retention.ms": "1000", "segment.bytes": "2097152"})], prefix=prefix
-    )
+    await apply_topics(admin, [Topic(config={"retention.ms": "1000", "segment.bytes": "2097152"})], prefix=prefix)
     [action] = await apply_topics(admin, [Topic()], prefix=prefix)
     assert action.kind is ActionKind.ALTER
     assert action.detail == "retention.ms: 1000 -> -1"

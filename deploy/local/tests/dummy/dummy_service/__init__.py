@@ -1,0 +1,1 @@
+"""The smallest thing that the stack can start as a service."""

@@ -1,0 +1,183 @@
+"""Protobuf -> facts, one function per event. What is no fact at all is refused, so that it is parked and seen."""
+
+from datetime import UTC, datetime
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from attribution.facts import (
+    DealFact,
+    DecisionFact,
+    FeedbackFact,
+    HandoffFact,
+    LeadFact,
+    QualifiedFact,
+    TouchFact,
+)
+from attribution.models import DIRECT
+from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.qualification.v1.qualification_pb2 import LeadQualified, LeadScored
+from baton.sales.v1.sales_pb2 import (
+    DealClosed,
+    DealOutcome,
+    HandoffChanged,
+    SalesFeedback,
+)
+from baton_kit.outages import Unprocessable
+
+CAMPAIGN_NOT_SET = "(not set)"
+
+
+def lead_of(e: LeadCreated) -> LeadFact:
+    """Return the lead as it was created."""
+    return LeadFact(
+        lead_id=_id(e, "lead_id"),
+        sequence=e.sequence,
+        occurred_at=_time(e, "occurred_at"),
+        source_id=e.source_id,
+        provider=e.provider,
+        form_id=e.form_id,
+        channel=e.features.channel,
+        country=e.features.country,
+        product=e.features.product,
+        industry=e.features.industry,
+        employees=e.features.employees,
+        test=e.test,
+    )
+
+
+def touch_of(e: TouchRecorded) -> TouchFact:
+    """Return the touch; its campaign is the name in the link, else the id at the ad platform."""
+    return TouchFact(
+        touch_id=_id(e, "touch_id"),
+        lead_id=_id(e, "lead_id"),
+        occurred_at=_time(e, "occurred_at"),
+        kind=_code(e, "kind"),
+        channel=e.channel or DIRECT,
+        campaign=e.utm_campaign or e.campaign_id or CAMPAIGN_NOT_SET,
+        utm_source=e.utm_source,
+        utm_medium=e.utm_medium,
+        utm_campaign=e.utm_campaign,
+        campaign_id=e.campaign_id,
+        adgroup_id=e.adgroup_id,
+        ad_id=e.ad_id,
+        form_id=e.form_id,
+        page=e.page,
+        referrer_domain=e.referrer_domain,
+        source_id=e.source_id,
+        provider=e.provider,
+        test=e.test,
+    )
+
+
+def decision_of(e: LeadScored) -> DecisionFact:
+    """Return the decision, without its contributions."""
+    return DecisionFact(
+        decision_id=_id(e, "decision_id"),
+        lead_id=_id(e, "lead_id"),
+        cycle=e.cycle,
+        evaluated_at=_time(e, "evaluated_at"),
+        kind=_code(e, "kind"),
+        outcome=_code(e, "outcome"),
+        score=e.score,
+        agreement_digest=e.agreement.digest,
+        activation_seq=e.agreement.activation_seq,
+    )
+
+
+def qualified_of(e: LeadQualified) -> QualifiedFact:
+    """Return that the lead was handed over."""
+    return QualifiedFact(
+        lead_id=_id(e, "lead_id"),
+        cycle=e.cycle,
+        occurred_at=_time(e, "occurred_at"),
+        decision_id=e.decision_id,
+        score=e.score,
+        agreement_digest=e.agreement.digest,
+        activation_seq=e.agreement.activation_seq,
+    )
+
+
+def handoff_of(e: HandoffChanged) -> HandoffFact:
+    """Return this version of the handoff."""
+    return HandoffFact(
+        handoff_id=_id(e, "handoff_id"),
+        sequence=e.sequence,
+        lead_id=_id(e, "lead_id"),
+        cycle=e.cycle,
+        occurred_at=_time(e, "occurred_at"),
+        state=_code(e, "state"),
+        rep_id=e.rep_id,
+        reason=e.reason,
+    )
+
+
+def feedback_of(e: SalesFeedback) -> FeedbackFact:
+    """Return what sales said."""
+    return FeedbackFact(
+        feedback_id=_id(e, "feedback_id"),
+        lead_id=_id(e, "lead_id"),
+        handoff_id=e.handoff_id,
+        cycle=e.cycle,
+        occurred_at=_time(e, "occurred_at"),
+        kind=_code(e, "kind"),
+        rep_id=e.rep_id,
+        reason=e.reason,
+        reason_family=e.reason_family,
+        first_response=e.first_response,
+    )
+
+
+def deal_of(e: DealClosed) -> DealFact:
+    """Return this version of the deal. Raises Unprocessable for a won deal whose money has no currency."""
+    if e.outcome == DealOutcome.DEAL_OUTCOME_UNSPECIFIED:
+        raise Unprocessable("the deal has no outcome")
+    if e.outcome == DealOutcome.DEAL_OUTCOME_WON and not (len(e.currency) == 3 and e.currency.isupper()):
+        raise Unprocessable("a won deal needs a currency of ISO 4217")
+    closed_at = _time(e, "closed_at") if e.HasField("closed_at") else None
+    if closed_at is None and e.outcome != DealOutcome.DEAL_OUTCOME_REOPENED:
+        closed_at = _time(e, "occurred_at")
+    return DealFact(
+        deal_id=_id(e, "deal_id"),
+        sequence=e.sequence,
+        lead_id=_id(e, "lead_id"),
+        occurred_at=_time(e, "occurred_at"),
+        handoff_id=e.handoff_id,
+        outcome=_code(e, "outcome"),
+        amount_minor=e.amount_minor,
+        currency=e.currency,
+        opened_at=_time(e, "opened_at") if e.HasField("opened_at") else None,
+        closed_at=closed_at,
+        reason=e.reason,
+        rep_id=e.rep_id,
+        product=e.product,
+        crm=e.crm,
+        agreement_digest=e.agreement.digest,
+    )
+
+
+def _id(e: Message, name: str) -> str:
+    value = str(getattr(e, name))
+    if not value:
+        raise Unprocessable(f"{e.DESCRIPTOR.name} has no {name}")
+    return value
+
+
+def _time(e: Message, name: str) -> datetime:
+    stamp: Timestamp = getattr(e, name)
+    if not e.HasField(name):
+        raise Unprocessable(f"{e.DESCRIPTOR.name} has no {name}")
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise Unprocessable(f"{name} of {e.DESCRIPTOR.name} is no time") from None
+
+
+def _code(e: Message, name: str) -> str:
+    """Return an enum field as a short code ("won"); a number of a newer contract stays a number."""
+    kind = e.DESCRIPTOR.fields_by_name[name].enum_type
+    number = int(getattr(e, name))
+    if kind is None or number not in kind.values_by_number:
+        return str(number)
+    prefix = kind.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return kind.values_by_number[number].name.removeprefix(prefix).lower()

@@ -1,0 +1,30 @@
+"""Which event goes to which use case. Read this file first."""
+
+from typing import TYPE_CHECKING
+
+from attribution import credit, record
+from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
+from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
+from baton_kit.apply import Handlers, Subscription
+
+if TYPE_CHECKING:
+    from attribution.app import App
+
+HANDLERS: "Handlers[App]" = {
+    TouchRecorded: credit.leads_touched,
+    DealClosed: credit.deals_closed,
+    LeadCreated: record.leads_created,
+    LeadScored: record.leads_scored,
+    LeadQualified: record.leads_qualified,
+    HandoffChanged: record.handoffs_changed,
+    SalesFeedback: record.feedback_given,
+}
+
+SUBSCRIPTION: "Subscription[App]" = Subscription(
+    group="attribution.credit",
+    topics=("baton.lead.v1", "baton.qualification.v1", "baton.sales.v1"),
+    handlers=HANDLERS,
+    # The text of an agreement is no fact about a lead; its digest comes with each decision.
+    ignores=frozenset({AgreementActivated}),
+)

@@ -1,0 +1,377 @@
+"""Every SQL statement of the service."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
+
+from attribution.contribution import Credit, Deal, Projection, Total, TotalKey
+from attribution.facts import Fact
+from attribution.models import MODELS, Parameters, Touch
+from attribution.tables import TABLE_OF
+from baton_kit.db import Tx, raw
+
+_CREDIT_COLUMNS = tuple(f.name for f in dataclasses.fields(Credit))
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def _insert_statement(table: Table) -> str:
+    columns = [c for c in table.columns if c.name != "known_seq"]
+    names = ", ".join(c.name for c in columns)
+    arrays = ", ".join(f"${n}::{c.type.compile(_DIALECT)}[]" for n, c in enumerate(columns, start=2))
+    return (
+        f"INSERT INTO {table.name} ({names}, known_seq) "  # noqa: S608 - names of our own tables
+        f"SELECT facts.*, $1 FROM unnest({arrays}) AS facts ON CONFLICT DO NOTHING RETURNING lead_id"
+    )
+
+
+_INSERT: dict[type[Fact], str] = {kind: _insert_statement(table) for kind, table in TABLE_OF.items()}
+
+# --- facts ------------------------------------------------------------------------------------------------------
+
+
+async def next_position(tx: Tx, *, at: datetime) -> int:
+    """Take the next position in the log of facts and hold it until the commit.
+
+    Batches of this service therefore commit in the order of their positions, one after the other: what is read after
+    this call is everything that was committed before, and nothing else of this service is being written. Call it
+    before any other statement of a batch.
+    """
+    statement = "UPDATE known_position SET value = value + 1, moved_at = $1 RETURNING value"
+    return int(await (await raw(tx)).fetchval(statement, at))
+
+
+async def position(tx: Tx) -> int:
+    """Return the last position that was committed: every fact stamped with at most this can be seen."""
+    return int(await (await raw(tx)).fetchval("SELECT value FROM known_position"))
+
+
+async def insert_facts(tx: Tx, facts: Sequence[Fact], *, known_seq: int) -> set[str]:
+    """Insert facts of one kind; returns the leads of those that were new."""
+    if not facts:
+        return set()
+    kind = type(facts[0])
+    names = [f.name for f in dataclasses.fields(kind)]
+    columns = [[getattr(fact, name) for fact in facts] for name in names]
+    rows = await (await raw(tx)).fetch(_INSERT[kind], known_seq, *columns)
+    return {row["lead_id"] for row in rows}
+
+
+# What stands last in a window of the log: all versions up to a position, the highest sequence of each deal.
+_LATEST_DEAL = """
+SELECT DISTINCT ON (deal_id) deal_id, lead_id, outcome, amount_minor, currency, closed_at
+FROM deal_version
+"""
+
+
+async def latest_deals(tx: Tx, lead_ids: Set[str]) -> list[Deal]:
+    """Return every deal that any version puts on one of these leads, as its latest version has it."""
+    rows = await (await raw(tx)).fetch(
+        f"{_LATEST_DEAL} WHERE deal_id IN "  # noqa: S608 - our own text
+        "(SELECT deal_id FROM deal_version WHERE lead_id = ANY($1::text[])) "
+        "ORDER BY deal_id, sequence DESC",
+        list(lead_ids),
+    )
+    return [Deal(*row) for row in rows]
+
+
+async def deals_page(tx: Tx, *, after: str, position: int, limit: int) -> list[Deal]:
+    """Return the next deals by id as they stood at a position."""
+    rows = await (await raw(tx)).fetch(
+        f"{_LATEST_DEAL} WHERE deal_id > $1 AND known_seq <= $2 ORDER BY deal_id, sequence DESC LIMIT $3",
+        after, position, limit,
+    )  # fmt: skip
+    return [Deal(*row) for row in rows]
+
+
+async def touches_of(tx: Tx, lead_ids: Set[str], *, position: int | None = None) -> Mapping[str, list[Touch]]:
+    """Return the touches of leads, as far as they were known at a position; test touches are left out."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT lead_id, touch_id, occurred_at, channel, campaign FROM touch "
+        "WHERE lead_id = ANY($1::text[]) AND NOT test AND ($2::bigint IS NULL OR known_seq <= $2)",
+        list(lead_ids), position,
+    )  # fmt: skip
+    touches: dict[str, list[Touch]] = defaultdict(list)
+    for lead_id, *touch in rows:
+        touches[lead_id].append(Touch(*touch))
+    return touches
+
+
+async def leads_changed_after(tx: Tx, position: int) -> set[str]:
+    """Return the leads whose credits may differ from what they were at a position."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT lead_id FROM touch WHERE known_seq > $1 AND NOT test "
+        "UNION SELECT lead_id FROM deal_version WHERE known_seq > $1",
+        position,
+    )
+    return {row["lead_id"] for row in rows}
+
+
+# --- the projection ---------------------------------------------------------------------------------------------
+
+
+async def current_projection(tx: Tx) -> Projection:
+    """Return the projection that reports read and batches add to."""
+    row = await (await raw(tx)).fetchrow(
+        "SELECT generation_id, models, lookback_days, half_life_hours FROM generation WHERE state = 'current'"
+    )
+    parameters = Parameters(lookback_days=row["lookback_days"], half_life_hours=row["half_life_hours"])
+    return Projection(row["generation_id"], tuple(row["models"]), parameters)
+
+
+async def open_projection(tx: Tx, parameters: Parameters, *, at: datetime) -> Projection:
+    """Make an empty projection of every model beside the current one."""
+    generation_id = await (await raw(tx)).fetchval(
+        "INSERT INTO generation (state, lookback_days, half_life_hours, models, created_at) "
+        "VALUES ('building', $1, $2, $3, $4) RETURNING generation_id",
+        parameters.lookback_days, parameters.half_life_hours, list(MODELS), at,
+    )  # fmt: skip
+    return Projection(generation_id, tuple(MODELS), parameters)
+
+
+async def make_current(tx: Tx, projection: Projection) -> None:
+    """Let reports and batches use this projection from the commit on."""
+    connection = await raw(tx)
+    await connection.execute("UPDATE generation SET state = 'retired' WHERE state = 'current'")
+    await connection.execute(
+        "UPDATE generation SET state = 'current' WHERE generation_id = $1", projection.generation_id
+    )
+
+
+async def delete_retired(tx: Tx, *, limit: int) -> int:
+    """Delete up to `limit` rows of projections that nobody reads any more; 0 when nothing was left."""
+    connection = await raw(tx)
+    deleted = 0
+    for table in ("deal_credit", "credit_total"):
+        statement = (
+            f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - the two names above
+            f"SELECT c.ctid FROM {table} c JOIN generation USING (generation_id) WHERE state = 'retired' LIMIT $1))"
+        )
+        deleted += int((await connection.execute(statement, limit)).split()[-1])
+    return deleted
+
+
+async def one_rebuild_at_a_time(tx: Tx) -> bool:
+    """Take the right to rebuild until the end of the transaction; False when another holds it."""
+    statement = "SELECT pg_try_advisory_xact_lock(hashtextextended('attribution.rebuild', 0))"
+    return bool(await (await raw(tx)).fetchval(statement))
+
+
+async def no_time_limit(tx: Tx) -> None:
+    """Let this transaction take as long as it needs: it reads every fact there is. Its statements stay limited."""
+    await (await raw(tx)).execute(
+        "SET LOCAL transaction_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+    )
+
+
+async def one_snapshot(tx: Tx) -> None:
+    """See one state of the database in all statements of this transaction. It must be the first statement."""
+    await tx.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+async def stored_credits(
+    tx: Tx, projection: Projection, *, deal_ids: Iterable[str]
+) -> Mapping[str, tuple[Credit, ...]]:
+    """Return the stored credits of deals, in the order of the journey."""
+    rows = await (await raw(tx)).fetch(
+        f"SELECT {', '.join(_CREDIT_COLUMNS)} FROM deal_credit "  # noqa: S608 - names of our own columns
+        "WHERE generation_id = $1 AND deal_id = ANY($2::text[]) ORDER BY deal_id, place",
+        projection.generation_id, list(deal_ids),
+    )  # fmt: skip
+    return _by_deal(rows)
+
+
+async def credits_page(
+    tx: Tx, projection: Projection, *, after: str, until: str | None
+) -> Mapping[str, tuple[Credit, ...]]:
+    """Return the stored credits of all deals with after < id <= until (None: to the end)."""
+    rows = await (await raw(tx)).fetch(
+        f"SELECT {', '.join(_CREDIT_COLUMNS)} FROM deal_credit "  # noqa: S608 - names of our own columns
+        "WHERE generation_id = $1 AND deal_id > $2 AND ($3::text IS NULL OR deal_id <= $3) ORDER BY deal_id, place",
+        projection.generation_id, after, until,
+    )  # fmt: skip
+    return _by_deal(rows)
+
+
+def _by_deal(rows: Iterable[Any]) -> dict[str, tuple[Credit, ...]]:
+    found: dict[str, list[Credit]] = defaultdict(list)
+    for row in rows:
+        found[row["deal_id"]].append(Credit(**{**row, "credits": tuple(row["credits"])}))
+    return {deal_id: tuple(credits) for deal_id, credits in found.items()}
+
+
+async def replace_credits(tx: Tx, projection: Projection, *, deal_ids: Set[str], credits: Sequence[Credit]) -> None:
+    """Put these credits in the place of all that the deals had."""
+    connection = await raw(tx)
+    await connection.execute(
+        "DELETE FROM deal_credit WHERE generation_id = $1 AND deal_id = ANY($2::text[])",
+        projection.generation_id, list(deal_ids),
+    )  # fmt: skip
+    if not credits:
+        return
+    # An array of arrays cannot be unnested by rows: the credits travel as array literals.
+    await connection.execute(
+        f"INSERT INTO deal_credit (generation_id, {', '.join(_CREDIT_COLUMNS)}) "  # noqa: S608 - our own columns
+        "SELECT $1, deal_id, place, lead_id, touch_id, channel, campaign, currency, closed_on, credits::bigint[] "
+        "FROM unnest($2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], "
+        "$9::date[], $10::text[]) AS c(deal_id, place, lead_id, touch_id, channel, campaign, currency, closed_on, "
+        "credits)",
+        projection.generation_id,
+        *([getattr(c, name) for c in credits] for name in _CREDIT_COLUMNS[:-1]),
+        [_array_literal(c.credits) for c in credits],
+    )
+
+
+def _array_literal(values: Iterable[int | None]) -> str:
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
+
+
+async def copy_credits(tx: Tx, projection: Projection, credits: Sequence[Credit]) -> None:
+    """Write many credits of deals that have none yet, as fast as the database takes them."""
+    await (await raw(tx)).copy_records_to_table(
+        "deal_credit",
+        columns=("generation_id", *_CREDIT_COLUMNS),
+        records=[
+            (projection.generation_id, c.deal_id, c.place, c.lead_id, c.touch_id, c.channel, c.campaign,
+             c.currency, c.closed_on, c.credits)
+            for c in credits
+        ],
+    )  # fmt: skip
+
+
+async def add_to_totals(tx: Tx, projection: Projection, changes: Mapping[TotalKey, Total]) -> None:
+    """Add to the totals; a cell that no deal gives a share to any more is deleted."""
+    if not changes:
+        return
+    connection = await raw(tx)
+    await connection.execute(
+        "INSERT INTO credit_total AS t "
+        "(generation_id, model, dimension, key, currency, closed_on, credit_minor, deals) "
+        "SELECT $1, c.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::bigint[], "
+        "$8::bigint[]) AS c "
+        "ON CONFLICT (generation_id, model, dimension, key, currency, closed_on) DO UPDATE "
+        "SET credit_minor = t.credit_minor + excluded.credit_minor, deals = t.deals + excluded.deals",
+        projection.generation_id, *_columns(changes), [c.credit_minor for c in changes.values()],
+        [c.deals for c in changes.values()],
+    )  # fmt: skip
+    fewer = [cell for cell, change in changes.items() if change.deals < 0]
+    if fewer:
+        await connection.execute(
+            "DELETE FROM credit_total t USING "
+            "unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::date[]) "
+            "AS c(model, dimension, key, currency, closed_on) "
+            "WHERE t.generation_id = $1 AND t.deals = 0 AND (t.model, t.dimension, t.key, t.currency, t.closed_on) "
+            "= (c.model, c.dimension, c.key, c.currency, c.closed_on)",
+            projection.generation_id, *_columns(fewer),
+        )  # fmt: skip
+
+
+def _columns(cells: Iterable[TotalKey]) -> tuple[list[str], list[str], list[str], list[str], list[date]]:
+    found = list(cells)
+    return (
+        [c.model for c in found],
+        [c.dimension for c in found],
+        [c.key for c in found],
+        [c.currency for c in found],
+        [c.closed_on for c in found],
+    )
+
+
+async def stored_totals(tx: Tx, projection: Projection) -> dict[TotalKey, Total]:
+    """Return every stored total of a projection."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT model, dimension, key, currency, closed_on, credit_minor, deals FROM credit_total "
+        "WHERE generation_id = $1",
+        projection.generation_id,
+    )
+    return {TotalKey(*row[:5]): Total(row[5], row[6]) for row in rows}
+
+
+# --- reports ----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyTotal:
+    """What one model gives to one key in one currency."""
+
+    model: str
+    key: str
+    currency: str
+    credit_minor: int
+    deals: int
+
+
+async def totals_by_key(
+    tx: Tx,
+    projection: Projection,
+    models: Sequence[str],
+    *,
+    dimension: str,
+    closed_from: date | None,
+    closed_to: date | None,
+    currency: str | None,
+) -> list[KeyTotal]:
+    """Add the totals up over the days from..to, both included; the largest credit comes first."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT model, key, currency, sum(credit_minor)::bigint AS credit_minor, sum(deals)::bigint AS deals "
+        "FROM credit_total WHERE generation_id = $1 AND model = ANY($2::text[]) AND dimension = $3 "
+        "AND closed_on >= COALESCE($4::date, '-infinity') AND closed_on <= COALESCE($5::date, 'infinity') "
+        "AND ($6::text IS NULL OR currency = $6) "
+        "GROUP BY model, key, currency ORDER BY model, currency, 4 DESC, key",
+        projection.generation_id, list(models), dimension, closed_from, closed_to, currency,
+    )  # fmt: skip
+    return [KeyTotal(*row) for row in rows]
+
+
+async def leads_by_stage(tx: Tx, *, created_from: date | None, created_to: date | None) -> Mapping[str, int]:
+    """Count the leads that reached each stage, of those created in the days from..to (all, without both).
+
+    A lead is counted once a stage, however often it went through it. Test leads are left out.
+    """
+    row = await (await raw(tx)).fetchrow(
+        """
+        WITH cohort AS (
+            SELECT lead_id FROM lead
+            GROUP BY lead_id
+            HAVING NOT bool_or(test)
+               AND (min(occurred_at) AT TIME ZONE 'UTC')::date
+                   BETWEEN COALESCE($1::date, '-infinity') AND COALESCE($2::date, 'infinity')
+        ), deal AS (
+            SELECT DISTINCT ON (deal_id) lead_id, outcome FROM deal_version ORDER BY deal_id, sequence DESC
+        ), reached AS (
+            SELECT lead_id, 'lead' AS stage FROM lead
+            UNION SELECT lead_id, 'qualified' FROM qualified
+            UNION SELECT lead_id, 'accepted' FROM handoff_version
+                WHERE state IN ('accepted', 'working', 'opportunity', 'won')
+            UNION SELECT lead_id, 'accepted' FROM feedback WHERE kind = 'accepted'
+            UNION SELECT lead_id, 'opportunity' FROM handoff_version WHERE state = 'opportunity'
+            UNION SELECT lead_id, 'opportunity' FROM deal
+            UNION SELECT lead_id, 'won' FROM deal WHERE outcome = 'won'
+        )
+        SELECT count(*) FILTER (WHERE stage = 'lead') AS lead,
+               count(*) FILTER (WHERE stage = 'qualified') AS qualified,
+               count(*) FILTER (WHERE stage = 'accepted') AS accepted,
+               count(*) FILTER (WHERE stage = 'opportunity') AS opportunity,
+               count(*) FILTER (WHERE stage = 'won') AS won
+        FROM reached JOIN cohort USING (lead_id)
+        """,
+        created_from, created_to,
+    )  # fmt: skip
+    return dict(row)
+
+
+async def credited_deals(tx: Tx, projection: Projection, lead_id: str) -> list[tuple[Deal, tuple[Credit, ...]]]:
+    """Return the won deals of a lead with their credits."""
+    deals = [deal for deal in await latest_deals(tx, {lead_id}) if deal.lead_id == lead_id]
+    credits = await stored_credits(tx, projection, deal_ids=[deal.deal_id for deal in deals])
+    return [(deal, credits[deal.deal_id]) for deal in deals if deal.deal_id in credits]
+
+
+async def knows_lead(tx: Tx, lead_id: str) -> bool:
+    """Say whether any fact names the lead."""
+    tables = " UNION ALL ".join(f"SELECT FROM {table.name} WHERE lead_id = $1" for table in TABLE_OF.values())
+    return bool(await (await raw(tx)).fetchval(f"SELECT EXISTS ({tables})", lead_id))

@@ -1,0 +1,251 @@
+"""The tables. Facts are only ever inserted; credits and totals are a projection of them that can be made anew."""
+
+from typing import Final
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+from attribution.facts import (
+    DealFact,
+    DecisionFact,
+    Fact,
+    FeedbackFact,
+    HandoffFact,
+    LeadFact,
+    QualifiedFact,
+    TouchFact,
+)
+from baton_kit.tables import add_kit_tables
+
+metadata = MetaData()
+kit = add_kit_tables(metadata)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _time(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _known_seq() -> Column[int]:
+    """The position at which the fact became known; what was known at position n is what carries at most n."""
+    return Column("known_seq", BigInteger, nullable=False)
+
+
+# The counter of positions. Whoever writes a fact holds this row until the commit.
+known_position = Table(
+    "known_position",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    _number("value"),
+    _time("moved_at"),
+    CheckConstraint("one", name="known_position_one"),
+)
+
+lead = Table(
+    "lead",
+    metadata,
+    Column("lead_id", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    _time("occurred_at"),
+    _text("source_id"),
+    _text("provider"),
+    _text("form_id"),
+    _text("channel"),
+    _text("country"),
+    _text("product"),
+    _text("industry"),
+    _number("employees"),
+    _flag("test"),
+    _known_seq(),
+)
+
+touch = Table(
+    "touch",
+    metadata,
+    Column("touch_id", Text, primary_key=True),
+    _text("lead_id"),
+    _time("occurred_at"),
+    _text("kind"),
+    _text("channel"),
+    _text("campaign"),
+    _text("utm_source"),
+    _text("utm_medium"),
+    _text("utm_campaign"),
+    _text("campaign_id"),
+    _text("adgroup_id"),
+    _text("ad_id"),
+    _text("form_id"),
+    _text("page"),
+    _text("referrer_domain"),
+    _text("source_id"),
+    _text("provider"),
+    _flag("test"),
+    _known_seq(),
+    Index("touch_lead", "lead_id"),
+    Index("touch_known", "known_seq", postgresql_using="brin", postgresql_with={"pages_per_range": 16}),
+)
+
+decision = Table(
+    "decision",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    _text("lead_id"),
+    _number("cycle"),
+    _time("evaluated_at"),
+    _text("kind"),
+    _text("outcome"),
+    _number("score"),
+    _text("agreement_digest"),
+    _number("activation_seq"),
+    _known_seq(),
+    Index("decision_lead", "lead_id"),
+)
+
+qualified = Table(
+    "qualified",
+    metadata,
+    Column("lead_id", Text, primary_key=True),
+    Column("cycle", BigInteger, primary_key=True),
+    _time("occurred_at"),
+    _text("decision_id"),
+    _number("score"),
+    _text("agreement_digest"),
+    _number("activation_seq"),
+    _known_seq(),
+)
+
+handoff_version = Table(
+    "handoff_version",
+    metadata,
+    Column("handoff_id", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    _text("lead_id"),
+    _number("cycle"),
+    _time("occurred_at"),
+    _text("state"),
+    _text("rep_id"),
+    _text("reason"),
+    _known_seq(),
+    Index("handoff_version_lead", "lead_id"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("feedback_id", Text, primary_key=True),
+    _text("lead_id"),
+    _text("handoff_id"),
+    _number("cycle"),
+    _time("occurred_at"),
+    _text("kind"),
+    _text("rep_id"),
+    _text("reason"),
+    _text("reason_family"),
+    _flag("first_response"),
+    _known_seq(),
+    Index("feedback_lead", "lead_id"),
+)
+
+deal_version = Table(
+    "deal_version",
+    metadata,
+    Column("deal_id", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    _text("lead_id"),
+    _time("occurred_at"),
+    _text("handoff_id"),
+    _text("outcome"),
+    _number("amount_minor"),
+    _text("currency"),
+    Column("opened_at", DateTime(timezone=True)),
+    Column("closed_at", DateTime(timezone=True)),
+    _text("reason"),
+    _text("rep_id"),
+    _text("product"),
+    _text("crm"),
+    _text("agreement_digest"),
+    _known_seq(),
+    Index("deal_version_lead", "lead_id"),
+    Index("deal_version_known", "known_seq", postgresql_using="brin", postgresql_with={"pages_per_range": 16}),
+)
+
+# One computed projection with its parameters; a rebuild makes a new one beside the current and swaps them.
+generation = Table(
+    "generation",
+    metadata,
+    Column("generation_id", Integer, Identity(always=True), primary_key=True),
+    _text("state"),
+    Column("lookback_days", Integer),
+    Column("half_life_hours", Integer, nullable=False),
+    Column("models", ARRAY(Text), nullable=False),
+    _time("created_at"),
+    CheckConstraint("state IN ('building', 'current', 'retired')", name="generation_state"),
+    Index("generation_current", "state", unique=True, postgresql_where=text("state = 'current'")),
+)
+
+# `credits` stand in the order of the generation's models: minor units, null where a model gives no weight.
+deal_credit = Table(
+    "deal_credit",
+    metadata,
+    Column("generation_id", ForeignKey("generation.generation_id"), primary_key=True),
+    Column("deal_id", Text, primary_key=True),
+    Column("place", SmallInteger, primary_key=True),
+    _text("lead_id"),
+    Column("touch_id", Text),
+    _text("channel"),
+    _text("campaign"),
+    _text("currency"),
+    Column("closed_on", Date, nullable=False),
+    Column("credits", ARRAY(BigInteger), nullable=False),
+)
+
+credit_total = Table(
+    "credit_total",
+    metadata,
+    Column("generation_id", ForeignKey("generation.generation_id"), primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("dimension", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("closed_on", Date, primary_key=True),
+    _number("credit_minor"),
+    _number("deals"),
+)
+
+TABLE_OF: Final[dict[type[Fact], Table]] = {
+    LeadFact: lead,
+    TouchFact: touch,
+    DecisionFact: decision,
+    QualifiedFact: qualified,
+    HandoffFact: handoff_version,
+    FeedbackFact: feedback,
+    DealFact: deal_version,
+}
+"""Each kind of fact and its table: the same names in the same order, and `known_seq` behind them."""

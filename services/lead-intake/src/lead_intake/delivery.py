@@ -1,0 +1,96 @@
+"""The values that travel from the door to the ledger: what came in, what it says, what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Outcome(StrEnum):
+    """How an entry ends. The sum over all outcomes is the number of entries, at all times."""
+
+    CREATED = "created"
+    MATCHED = "matched"
+    TOUCH_ONLY = "touch_only"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+    QUARANTINED = "quarantined"
+    PENDING = "pending"
+    TEST = "test"
+
+
+class Unparsable(Exception):
+    """A body that cannot be read. `reason` is a code of a closed list and never quotes the body."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One HTTP request as it stood on the wire. Header names are lower case; `url` is the public address."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    token: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A configured door: which provider sends, how it proves itself and how its fields are read."""
+
+    id: str
+    provider: str
+    name: str = ""
+    default_region: str = ""
+    secrets: tuple[str, ...] = ()
+    token_digest: bytes = b""
+    mapping: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    settings: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What one entry of a delivery says, in the provider-independent names of `mapping.FIELDS`.
+
+    `key` is the provider's id of the entry ("" when there is none). `refused` and `quarantined` carry a
+    reason code when the entry itself, not the whole body, cannot be taken.
+    """
+
+    key: str
+    fields: Mapping[str, str]
+    answers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    occurred_at: datetime | None = None
+    test: bool = False
+    refused: str = ""
+    quarantined: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a delivery: the receipt and the outcome of each entry in order."""
+
+    receipt_id: str
+    outcomes: tuple[Outcome, ...]
+    reason: str = ""
+    lead_ids: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer, ready to be sent."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()

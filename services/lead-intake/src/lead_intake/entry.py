@@ -1,0 +1,185 @@
+"""From what an inquiry says to what the ledger needs: keys to lock, features, touch, contact, ids. Pure.
+
+Everything that costs time or could fail on odd input happens here, before the delivery is queued; the ids are made
+here, before the first attempt, so that a repeat writes the same rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
+from baton.lead.v1.lead_pb2 import LeadFeatures
+from baton_kit.ids import new_id
+from lead_intake import features, normalise
+from lead_intake.delivery import Incoming, Inquiry, Outcome, Source
+from lead_intake.touches import Origin, origin_of
+
+LONGEST_KEY = 1_000
+"""Google's lead ids may be that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What an open entry tells of a person; the ids are used if it turns out to be a new one."""
+
+    identities: tuple[str, ...]
+    features: LeadFeatures
+    consent_told: bool | None
+    origin: Origin
+    contact: ContactChanged
+    person_id: str
+    lead_id: str
+    touch_id: str
+    created_event: str
+    touch_event: str
+    contact_event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a delivery. It is open (`person` given) or settled before the ledger (`outcome` given)."""
+
+    key: str
+    occurred_at: datetime
+    person: Person | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery, ready to be received."""
+
+    receipt_id: str
+    source_id: str
+    provider: str
+    received_at: datetime
+    content_type: str
+    body: bytes | None
+    entries: tuple[Entry, ...]
+    reason: str = ""
+    traceparent: str | None = None
+
+
+def delivery_of(
+    incoming: Incoming, source: Source, inquiries: list[Inquiry], *, body: bytes, traceparent: str | None = None
+) -> Delivery:
+    """The delivery that holds these inquiries."""
+    digest = ""
+    entries = []
+    for ordinal, inquiry in enumerate(inquiries):
+        key = stored_key(inquiry.key)
+        if not key:
+            digest = digest or hashlib.sha256(incoming.body).hexdigest()
+            # No id: the same bytes on the same day are a repeat, the same form next month is a new inquiry.
+            key = f"sha256:{digest}:{ordinal}:{incoming.received_at:%Y%m%d}"
+        entries.append(entry_of(inquiry, source, key=key, received_at=incoming.received_at))
+    return Delivery(
+        receipt_id=new_id(),
+        source_id=source.id,
+        provider=source.provider,
+        received_at=incoming.received_at,
+        content_type=_content_type(incoming),
+        body=body,
+        entries=tuple(entries),
+        traceparent=traceparent,
+    )
+
+
+def unreadable(incoming: Incoming, source: Source, *, reason: str, body: bytes) -> Delivery:
+    """The delivery of a body that nobody can read: one quarantined entry."""
+    at = incoming.received_at
+    entry = Entry("", at, outcome=Outcome.QUARANTINED, reason=reason)
+    return Delivery(new_id(), source.id, source.provider, at, _content_type(incoming), body, (entry,), reason=reason)
+
+
+def refusal(source: Source, *, reason: str, at: datetime) -> Delivery:
+    """The receipt of a delivery that was turned away at the door; the body is not kept."""
+    entry = Entry("", at, outcome=Outcome.REFUSED, reason=reason)
+    return Delivery(new_id(), source.id, source.provider, at, "", None, (entry,), reason=reason)
+
+
+def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetime) -> Entry:
+    """One entry. A time in the future is the sender's clock: it is capped."""
+    at = min(inquiry.occurred_at or received_at, received_at)
+    if inquiry.refused:
+        return Entry(key, at, outcome=Outcome.REFUSED, reason=inquiry.refused)
+    if inquiry.quarantined:
+        return Entry(key, at, outcome=Outcome.QUARANTINED, reason=inquiry.quarantined)
+    if inquiry.test:
+        return Entry(key, at, outcome=Outcome.TEST)
+    told = inquiry.fields
+    email = normalise.email(told["email"]) if told.get("email") else ""
+    phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
+    if not email and not phone:
+        return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
+    identities = (f"email:{email.lower()}",) if email else ()
+    if phone:
+        identities = (*identities, f"phone:{phone}")
+    origin = origin_of(inquiry)
+    derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
+    return Entry(
+        key,
+        at,
+        person=Person(
+            identities=identities,
+            features=derived,
+            consent_told=features.consent(told.get("consent_marketing", "")),
+            origin=origin,
+            contact=contact_of(inquiry, origin, email=email, phone=phone, at=at, derived=derived),
+            person_id=new_id(),
+            lead_id=new_id(),
+            touch_id=new_id(),
+            created_event=new_id(),
+            touch_event=new_id(),
+            contact_event=new_id(),
+        ),
+    )
+
+
+def contact_of(
+    inquiry: Inquiry, origin: Origin, *, email: str, phone: str, at: datetime, derived: LeadFeatures
+) -> ContactChanged:
+    """The contact as this inquiry tells it; lead, person and sequence are set when it is received."""
+    told = inquiry.fields
+    contact = ContactChanged(country=derived.country, language=derived.language)
+    for name in ("full_name", "first_name", "last_name", "company_name", "job_title"):
+        if name in told:
+            setattr(contact, name, normalise.text(told[name], 200))
+    if not contact.full_name and (contact.first_name or contact.last_name):
+        contact.full_name = f"{contact.first_name} {contact.last_name}".strip()
+    if "message" in told:
+        contact.message = normalise.paragraphs(told["message"])
+    if email:
+        contact.emails.append(email)
+    if phone:
+        contact.phones.append(phone)
+    for kind, value in origin.click_ids:
+        contact.click_ids.append(ClickId(kind=kind, value=value, occurred_at=stamp(at)))
+    consent = features.consent(told.get("consent_marketing", ""))
+    if consent is not None:
+        contact.consents.append(Consent(purpose="marketing", granted=consent, occurred_at=stamp(at)))
+    return contact
+
+
+def stamp(at: datetime) -> Timestamp:
+    result = Timestamp()
+    result.FromDatetime(at)
+    return result
+
+
+def stored_key(key: str) -> str:
+    """A provider's key as the ledger keeps it: no controls, at most `LONGEST_KEY`, longer ones by digest."""
+    cleaned = normalise.text(key, LONGEST_KEY + 1)
+    if len(cleaned) > LONGEST_KEY:
+        return "long:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return cleaned
+
+
+def _content_type(incoming: Incoming) -> str:
+    return normalise.text(incoming.headers.get("content-type", ""), 200)

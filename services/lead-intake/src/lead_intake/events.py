@@ -1,0 +1,59 @@
+"""Domain to protobuf: one function an event. None of the facts names a person."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from baton.lead.v1.contact_pb2 import ContactChanged
+from baton.lead.v1.lead_pb2 import TOUCH_KIND_FORM, LeadCreated, LeadFeatures, TouchRecorded
+from baton_kit.envelope import Event, event
+from lead_intake.entry import Delivery, Entry, Person
+
+
+def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: LeadFeatures) -> Event:
+    body = LeadCreated(
+        lead_id=lead_id,
+        sequence=1,
+        source_id=d.source_id,
+        provider=d.provider,
+        form_id=p.origin.form_id,
+        receipt_id=d.receipt_id,
+        features=features,
+    )
+    body.occurred_at.FromDatetime(e.occurred_at)
+    return _event(body, d, key=lead_id, at=e.occurred_at, id=p.created_event)
+
+
+def touch_recorded(d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: int, features: LeadFeatures) -> Event:
+    o = p.origin
+    body = TouchRecorded(
+        touch_id=p.touch_id,
+        lead_id=lead_id,
+        sequence=sequence,
+        kind=TOUCH_KIND_FORM,
+        channel=o.channel,
+        utm_source=o.utm_source,
+        utm_medium=o.utm_medium,
+        utm_campaign=o.utm_campaign,
+        campaign_id=o.campaign_id,
+        adgroup_id=o.adgroup_id,
+        ad_id=o.ad_id,
+        form_id=o.form_id,
+        page=o.page,
+        referrer_domain=o.referrer_domain,
+        source_id=d.source_id,
+        provider=d.provider,
+        features=features,
+    )
+    body.occurred_at.FromDatetime(e.occurred_at)
+    return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
+
+
+def contact_changed(d: Delivery, p: Person, contact: ContactChanged, *, at: datetime) -> Event:
+    return _event(contact, d, key=contact.lead_id, at=at, id=p.contact_event)
+
+
+def _event(
+    body: LeadCreated | TouchRecorded | ContactChanged, d: Delivery, *, key: str, at: datetime, id: str
+) -> Event:
+    return event(body, key=key, occurred_at=at, id=id, traceparent=d.traceparent)

@@ -1,0 +1,214 @@
+"""The public door: a plain ASGI route, since the framework would cost more than all its checks.
+
+An unknown source, a wrong token and a bad signature get the same bytes. Whatever comes in, the answer is one of a
+closed list; nothing of the request is ever repeated in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import secrets
+from typing import Final
+
+from prometheus_client import Counter
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from baton_kit import telemetry
+from baton_kit.failpoint import failpoint
+from baton_kit.telemetry import log
+from baton_kit.web import Traced
+from lead_intake.app import App
+from lead_intake.delivery import Incoming, Reply, Source, Unparsable
+from lead_intake.entry import delivery_of, unreadable
+from lead_intake.group_commit import Busy
+from lead_intake.sources import PROVIDERS, Provider
+
+LARGEST_BODY = 256 * 1024
+SLOWEST_BODY_S = 10.0
+
+ANSWERED = Counter("baton_intake_answers_total", "Answers of the public listener", ["status"])
+
+
+def _problem(status: int, title: str, detail: str, **headers: str) -> Reply:
+    body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
+    return Reply(
+        status,
+        body,
+        "application/problem+json",
+        tuple((name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()),
+    )
+
+
+READY = Reply(200, b"{}")
+NOT_ACCEPTED = _problem(
+    401, "Not accepted", "Check the address and the secret.", www_authenticate='Signature realm="baton"'
+)
+TOO_LARGE = _problem(413, "The body is too large", "At most 262144 bytes are taken.", connection="close")
+TOO_SLOW = _problem(408, "The body came too slowly", "Send it within ten seconds.", connection="close")
+ENCODED = _problem(415, "Encoded bodies are not taken", "Send the body without Content-Encoding.")
+METHOD = _problem(405, "Only POST carries deliveries", "Use POST.", allow="POST, GET, HEAD")
+BUSY = _problem(503, "Not stored", "Nothing was acknowledged. Send it again.", retry_after="1")
+FAULT = _problem(503, "Not stored", "The fault is ours. Send it again.", retry_after="30")
+
+# An unknown source costs the same check as a known one with a bad signature.
+_DECOY: Final = Source("", "generic", secrets=(secrets.token_hex(),), settings={"signature_header": "x-signature"})
+
+
+class Refused(Exception):
+    """The request ends here, with this reply."""
+
+    def __init__(self, reply: Reply, reason: str) -> None:
+        super().__init__(reason)
+        self.reply, self.reason = reply, reason
+
+
+class Webhooks:
+    """`POST /v1/webhooks/{source}` and `…/{source}/{token}`."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; the 2xx leaves after the commit."""
+        source = self.app.sources.get(scope["path_params"]["source"])
+        try:
+            reply = await self._answer(scope, receive, source)
+        except Refused as refused:
+            self.app.refusals.add(source, reason=refused.reason, at=self.app.clock.now())
+            reply = refused.reply
+        except Busy:
+            reply = BUSY
+        except Exception as error:
+            # Never a 500 and never a lost delivery: the sender comes again.
+            # The traceback may quote the body, so only the place of the fault is named.
+            log.error("delivery_failed", error=type(error).__name__, place=_place(error))
+            reply = FAULT
+        ANSWERED.labels(str(reply.status)).inc()
+        await _send(reply, send, head=scope["method"] == "HEAD")
+
+    async def _answer(self, scope: Scope, receive: Receive, source: Source | None) -> Reply:
+        method = scope["method"]
+        if method in ("GET", "HEAD"):
+            return READY  # the same for every address: it only says that somebody listens
+        if method != "POST":
+            return METHOD
+        if not self.app.sources.loaded:
+            await self._load_sources()
+            source = self.app.sources.get(scope["path_params"]["source"])
+        headers = _headers(scope)
+        if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+            raise Refused(ENCODED, "content_encoding")
+        body = await _body(receive)
+        failpoint("intake.received")
+        incoming = Incoming(
+            method=method,
+            url=_url(self.app.settings.public_url, scope),
+            headers=headers,
+            body=body,
+            token=scope["path_params"].get("token", ""),
+            received_at=self.app.clock.now(),
+        )
+
+        # 1. Who sends this? The raw bytes decide, before anything is read from them.
+        provider = PROVIDERS[source.provider if source else _DECOY.provider]
+        if not verified(provider, incoming, source):
+            raise Refused(NOT_ACCEPTED, "signature" if source else "unknown_source")
+        assert source is not None  # noqa: S101 - `verified` refuses without one
+
+        # 2. What does it say? What cannot be read is kept and answered like success: a repeat would not help.
+        kept = provider.kept(incoming)
+        try:
+            inquiries = provider.parse(incoming, source)
+            cause = telemetry.traceparent() or telemetry.cause(headers.get("traceparent"))
+            delivery = delivery_of(incoming, source, inquiries, body=kept, traceparent=cause)
+        except Unparsable as error:
+            delivery = unreadable(incoming, source, reason=error.reason, body=kept)
+
+        # 3. The answer waits for the commit of its batch.
+        return provider.reply(await self.app.commits.submit(self.app, delivery))
+
+    async def _load_sources(self) -> None:
+        try:
+            async with asyncio.timeout(0.8):
+                await self.app.sources.refresh()
+        except Exception as error:
+            log.warning("sources_not_loaded", error=type(error).__name__)
+            raise Busy from error
+
+
+def verified(provider: Provider, incoming: Incoming, source: Source | None) -> bool:
+    """Whether the delivery comes from who it says: a signature, a token in the address, or both, as configured."""
+    given = hashlib.sha256(incoming.token.encode("utf-8", "surrogatepass")).digest()
+    expected = (source or _DECOY).token_digest
+    token = hmac.compare_digest(given, expected or given)
+    if source is None:
+        provider.verify(incoming, _DECOY, now=incoming.received_at)
+        return False
+    if source.secrets:
+        return provider.verify(incoming, source, now=incoming.received_at) and token
+    return bool(expected) and token and not provider.NEEDS_SECRET
+
+
+def create_public(app: App) -> ASGIApp:
+    """The public listener: webhooks and nothing else."""
+    webhooks = Webhooks(app)
+    routes = [
+        Route("/v1/webhooks/{source}", endpoint=webhooks),
+        Route("/v1/webhooks/{source}/{token}", endpoint=webhooks),
+    ]
+    public = Starlette(routes=routes)
+    return Traced(public) if app.settings.otlp_endpoint else public
+
+
+async def _body(receive: Receive) -> bytes:
+    """The bytes as they came, within limits of size and time; Content-Length is not believed."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(SLOWEST_BODY_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(TOO_SLOW, "sender_went_away")
+                part = message.get("body", b"")
+                size += len(part)
+                if size > LARGEST_BODY:
+                    raise Refused(TOO_LARGE, "too_large")
+                parts.append(part)
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise Refused(TOO_SLOW, "too_slow") from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _url(public_url: str, scope: Scope) -> str:
+    path = (scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")).decode("latin-1")
+    query = scope["query_string"].decode("latin-1")
+    return f"{public_url.rstrip('/')}{path}?{query}" if query else f"{public_url.rstrip('/')}{path}"
+
+
+async def _send(reply: Reply, send: Send, *, head: bool) -> None:
+    headers = [
+        (b"content-type", reply.content_type.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else reply.body})
+
+
+def _place(error: Exception) -> str:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_code.co_name}:{frame.tb_lineno}" if frame else ""

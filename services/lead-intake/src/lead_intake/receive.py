@@ -1,0 +1,218 @@
+"""Receive deliveries: receipt, identity, lead, touch, contact and events, in one transaction.
+
+The order of the steps is the guarantee (two transactions that meet the same person never make two of it, and never
+wait for each other in a circle): locks on all keys in a statement of their own, then a new statement that reads,
+then row locks in the order of the ids, then writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from baton_kit.db import Tx
+from baton_kit.envelope import Event
+from baton_kit.failpoint import failpoint
+from lead_intake import contact, events, features, store
+from lead_intake.delivery import Outcome, Result
+from lead_intake.entry import Delivery, Entry, Person
+
+if TYPE_CHECKING:
+    from lead_intake.app import App
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How an entry ended: `first` is the entry it repeats."""
+
+    outcome: Outcome
+    reason: str = ""
+    lead_id: str | None = None
+    first: store.FirstEntry | None = None
+
+
+@dataclass(slots=True)
+class Writes:
+    """What a batch will write, and the leads as they stand while it is worked through."""
+
+    leads: dict[str, store.Lead]
+    persons: dict[str, str]
+    firsts: dict[tuple[str, str], store.FirstEntry]
+    created: dict[str, store.Lead] = field(default_factory=dict)
+    changed: dict[str, store.Lead] = field(default_factory=dict)
+    identities: list[tuple[str, str]] = field(default_factory=list)
+    touches: list[store.Touch] = field(default_factory=list)
+    merges: list[store.ProposedMerge] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+
+async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
+    """Write the deliveries and tell what became of each; a repeated one gets the result of the first.
+
+    The result is the same as if the deliveries had come one by one in this order.
+    """
+    failpoint("intake.before_locks")
+    opened = [(d, e, e.person) for d in deliveries for e in d.entries if e.person is not None]
+
+    # 1. Every key that decides who is who or what is a repeat, locked in one order, in a statement of its own.
+    identities = {key for _, _, p in opened for key in p.identities}
+    keys = {(d.source_id, e.key) for d, e, _ in opened}
+    await store.lock_keys(tx, sorted({lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}))
+    failpoint("intake.after_locks")
+
+    # 2. Only a new statement sees what the transactions we waited for have committed.
+    firsts, persons = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+
+    # 3. Two keys of one person may arrive in two transactions: the lead's row makes them follow each other.
+    leads = await store.lock_leads(tx, sorted(set(persons.values())))
+    failpoint("intake.after_reads")
+
+    # 4. Pure from here: no clock, no database.
+    writes = Writes(leads, persons, firsts)
+    settled = [[settle(d, e, writes) for e in d.entries] for d in deliveries]
+
+    # 5. One statement for all that is new, one for what has changed.
+    await store.insert_batch(
+        tx,
+        deliveries=deliveries,
+        states=[state_of([s.outcome for s in each]) for each in settled],
+        entries=_entry_rows(deliveries, settled),
+        identities=writes.identities,
+        leads=list(writes.created.values()),
+        touches=writes.touches,
+    )
+    failpoint("intake.after_insert")
+    await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
+    await store.insert_merges(tx, writes.merges)
+    failpoint("intake.before_outbox")
+    await app.outbox.append(tx, writes.events)
+    failpoint("intake.before_commit")
+    return [result_of(d, each) for d, each in zip(deliveries, settled, strict=True)]
+
+
+async def quarantine(tx: Tx, delivery: Delivery, *, reason: str) -> Result:
+    """Keep a delivery whose rows the database refuses: a receipt with the raw body, every entry quarantined."""
+    settled = [Settled(Outcome.QUARANTINED, reason) for _ in delivery.entries]
+    await store.insert_batch(
+        tx, deliveries=[delivery], states=["quarantined"], entries=_entry_rows([delivery], [settled])
+    )
+    return Result(delivery.receipt_id, tuple(s.outcome for s in settled), reason=reason)
+
+
+def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
+    """Decide one entry and note what it writes."""
+    p = e.person
+    if p is None:
+        return Settled(e.outcome or Outcome.QUARANTINED, e.reason)
+    first = writes.firsts.get((d.source_id, e.key))
+    if first is not None:
+        return Settled(Outcome.DUPLICATE, "", first.lead_id, first)
+
+    met = list(dict.fromkeys(writes.persons[key] for key in p.identities if key in writes.persons))
+    person_id = met[0] if met else p.person_id
+    for other in met[1:]:
+        low, high = sorted((person_id, other))
+        writes.merges.append(store.ProposedMerge(low, high, d.receipt_id, d.received_at))
+    for key in p.identities:
+        if key not in writes.persons:
+            writes.persons[key] = person_id
+            writes.identities.append((key, person_id))
+
+    known = writes.leads.get(person_id)
+    lead = _created(d, e, p, person_id, writes) if known is None else known
+    outcome, contact_told = (Outcome.CREATED, True) if known is None else _matched(e, p, lead)
+    lead.sequence += 1
+    writes.touches.append(
+        store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin)
+    )
+    writes.events.append(
+        events.touch_recorded(d, e, p, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
+    )
+    if contact_told:
+        lead.contact_sequence += 1
+        lead.contact = contact.stamped(
+            lead.contact, lead_id=lead.id, person_id=person_id, sequence=lead.contact_sequence, at=lead.told_at
+        )
+        writes.events.append(events.contact_changed(d, p, lead.contact, at=e.occurred_at))
+    writes.changed[lead.id] = lead
+    writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, outcome, lead.id)
+    return Settled(outcome, "", lead.id)
+
+
+def _created(d: Delivery, e: Entry, p: Person, person_id: str, writes: Writes) -> store.Lead:
+    lead = store.Lead(
+        id=p.lead_id,
+        person_id=person_id,
+        source_id=d.source_id,
+        receipt_id=d.receipt_id,
+        created_at=d.received_at,
+        sequence=1,
+        told_at=e.occurred_at,
+        features=p.features,
+        contact=p.contact,
+        contact_sequence=0,
+    )
+    writes.leads[person_id] = lead
+    writes.created[lead.id] = lead
+    writes.events.append(events.lead_created(d, e, p, lead_id=lead.id, features=lead.features))
+    return lead
+
+
+def _matched(e: Entry, p: Person, lead: store.Lead) -> tuple[Outcome, bool]:
+    newer = e.occurred_at >= lead.told_at
+    if newer:
+        told = features.merged(lead.features, p.features, consent_told=p.consent_told)
+    else:
+        # Late: what is known counts, and the late one only fills what is empty.
+        told = features.merged(p.features, lead.features, consent_told=lead.features.consent_marketing)
+    whole = contact.merged(lead.contact, p.contact, newer=newer)
+    contact_told = whole != lead.contact
+    outcome = Outcome.MATCHED if contact_told or told != lead.features else Outcome.TOUCH_ONLY
+    lead.features, lead.contact = told, whole
+    lead.told_at = max(lead.told_at, e.occurred_at)
+    return outcome, contact_told
+
+
+def state_of(outcomes: Sequence[Outcome]) -> str:
+    """The state of a receipt by its entries: what still waits shows first."""
+    for waiting in (Outcome.QUARANTINED, Outcome.PENDING):
+        if waiting in outcomes:
+            return waiting.value
+    return "refused" if all(o is Outcome.REFUSED for o in outcomes) else "settled"
+
+
+def result_of(d: Delivery, settled: Sequence[Settled]) -> Result:
+    """What the sender is told; where every entry repeats one earlier delivery, exactly what that one was told."""
+    repeated = {s.first.receipt_id if s.first else None for s in settled}
+    [only] = repeated if len(repeated) == 1 else [None]
+    return Result(
+        receipt_id=only or d.receipt_id,
+        outcomes=tuple(s.first.outcome if s.first else s.outcome for s in settled),
+        reason=next((s.reason for s in settled if s.reason), ""),
+        lead_ids=tuple(s.lead_id for s in settled),
+    )
+
+
+def lock_of(key: str) -> int:
+    """The advisory lock of a key: 64 bits of BLAKE2, signed as PostgreSQL wants it."""
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, person=b"baton.intake")
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def _entry_rows(deliveries: Sequence[Delivery], settled: Sequence[Sequence[Settled]]) -> list[store.EntryRow]:
+    return [
+        store.EntryRow(
+            d.receipt_id,
+            ordinal,
+            d.source_id,
+            e.key,
+            s.outcome.value,
+            s.reason,
+            s.lead_id,
+            s.first.receipt_id if s.first else None,
+        )
+        for d, each in zip(deliveries, settled, strict=True)
+        for ordinal, (e, s) in enumerate(zip(d.entries, each, strict=True))
+    ]

@@ -1,0 +1,49 @@
+"""What most providers have in one form: constant-time comparison, plain bodies, the answer nobody reads."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from lead_intake.delivery import Incoming, Outcome, Reply, Result
+
+MAX_ENTRIES = 100
+"""HubSpot's largest batch; nobody sends more."""
+
+
+def same(given: str, expected: str | bytes) -> bool:
+    """Constant-time comparison of what a header says; `compare_digest` refuses text that is not ASCII."""
+    expected = expected.encode() if isinstance(expected, str) else expected
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected)
+
+
+def mac(secret: bytes | str, *parts: bytes) -> bytes:
+    """HMAC-SHA256 over the parts one after the other."""
+    key = secret if isinstance(secret, bytes) else secret.encode()
+    return hmac.digest(key, b"".join(parts) if len(parts) > 1 else parts[0], hashlib.sha256)
+
+
+def any_same(given: str, candidates: Iterable[str | bytes]) -> bool:
+    """Whether one candidate is the same; every one is compared, so that the time tells nothing."""
+    found = False
+    for candidate in candidates:
+        found |= same(given, candidate)
+    return found
+
+
+def kept(incoming: Incoming) -> bytes:
+    return incoming.body
+
+
+def no_secret_problem(secret: str) -> str:
+    return "" if 8 <= len(secret) <= 500 else "a secret has 8 to 500 characters"
+
+
+def receipt_reply(result: Result) -> Reply:
+    """200 with the receipt, 202 when a part of it waits in quarantine; nothing that names a person."""
+    status = 202 if Outcome.QUARANTINED in result.outcomes else 200
+    outcomes = ",".join(f'"{outcome}"' for outcome in result.outcomes)
+    reason = f',"reason":"{result.reason}"' if result.reason else ""
+    body = f'{{"receipt_id":"{result.receipt_id}","outcomes":[{outcomes}]{reason}}}'
+    return Reply(status, body.encode())

@@ -1,0 +1,173 @@
+"""The service's tables; `migrations/` makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+from baton_kit.tables import add_kit_tables
+
+metadata = MetaData()
+kit = add_kit_tables(metadata)
+
+
+def _text(name: str) -> Column[Any]:
+    return Column(name, Text, nullable=False, server_default=text("''"))
+
+
+def _time(name: str) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=False)
+
+
+source = Table(
+    "source",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    _text("name"),
+    _text("default_region"),
+    Column("mapping", JSONB, nullable=False),
+    Column("settings", JSONB, nullable=False),
+    Column("token_digest", LargeBinary),
+    _time("created_at"),
+)
+"""A configured door."""
+
+source_secret = Table(
+    "source_secret",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("source_id", Text, ForeignKey("source.id", ondelete="CASCADE"), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    _time("created_at"),
+    Index("source_secret_source", "source_id"),
+)
+"""The active secrets of a source, sealed for its id; several stand beside each other while one is rotated."""
+
+source_version = Table(
+    "source_version",
+    metadata,
+    Column("the_only", SmallInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint("the_only = 1", name="source_version_one_row"),
+)
+"""Raised with every change of a source, so that the doors know when to read them again."""
+
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("source_id", Text, nullable=False),
+    _time("received_at"),
+    Column("state", Text, nullable=False),
+    _text("reason"),
+    Column("entries", SmallInteger, nullable=False),
+    _text("content_type"),
+    Column("body", LargeBinary),
+    Index("receipt_source", "source_id", "id"),
+    Index("receipt_waiting", "state", "id", postgresql_where=text("state <> 'settled'")),
+)
+"""One row a delivery, with its raw bytes."""
+
+receipt_entry = Table(
+    "receipt_entry",
+    metadata,
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    _text("reason"),
+    Column("lead_id", UUID(as_uuid=False)),
+    Column("first_receipt_id", UUID(as_uuid=False)),
+    PrimaryKeyConstraint("receipt_id", "ordinal", name="receipt_entry_pkey"),
+    Index(
+        "receipt_entry_once",
+        "source_id",
+        "key",
+        unique=True,
+        postgresql_where=text("outcome IN ('created', 'matched', 'touch_only', 'pending')"),
+    ),
+)
+"""One row an entry with its outcome; the partial unique index is what makes a repeat a repeat."""
+
+identity_key = Table(
+    "identity_key",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("person_id", UUID(as_uuid=False), nullable=False),
+    Index("identity_key_person", "person_id"),
+)
+"""`email:…` and `phone:…` to the person they belong to."""
+
+lead = Table(
+    "lead",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("person_id", UUID(as_uuid=False), nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    _time("created_at"),
+    Column("sequence", BigInteger, nullable=False),
+    _time("told_at"),
+    Column("features", LargeBinary, nullable=False),
+    Index("lead_person", "person_id", unique=True),
+)
+"""A lead: its version and features (a serialised `LeadFeatures`). Names no person."""
+
+contact = Table(
+    "contact",
+    metadata,
+    Column("lead_id", UUID(as_uuid=False), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""The contact of a lead (a serialised `ContactChanged`), apart from the lead, so that forgetting empties one table."""
+
+touch = Table(
+    "touch",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("lead_id", UUID(as_uuid=False), nullable=False),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    _time("occurred_at"),
+    Column("sequence", BigInteger, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    _text("utm_source"),
+    _text("utm_medium"),
+    _text("utm_campaign"),
+    _text("campaign_id"),
+    _text("form_id"),
+    _text("page"),
+    _text("referrer_domain"),
+    Index("touch_lead", "lead_id", "sequence"),
+)
+"""One contact with marketing; click ids are in the contact only."""
+
+proposed_merge = Table(
+    "proposed_merge",
+    metadata,
+    Column("person_low", UUID(as_uuid=False), nullable=False),
+    Column("person_high", UUID(as_uuid=False), nullable=False),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    _time("proposed_at"),
+    PrimaryKeyConstraint("person_low", "person_high", name="proposed_merge_pkey"),
+)
+"""Two persons that one delivery named as the same; nothing is merged by it."""

@@ -1,0 +1,179 @@
+"""The hostile inputs that were measured, against every provider through the real door."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from intake_samples import BODIES, SECRETS, signed
+
+from baton_kit.testing import Harness
+from lead_intake.app import App
+
+PROVIDERS = sorted(BODIES)
+MARK = "hostile.person"
+"""Stands in every body; it may be in none of the answers."""
+
+
+def corpus(provider: str) -> Iterator[tuple[str, bytes, str]]:
+    """(what it is, body, content type)"""
+    good = BODIES[provider]("hostile-key", f"{MARK}@example.com", "+34600112299")
+    key = json.dumps(SECRETS["google_ads"]).encode()
+    as_json, as_form = "application/json", "application/x-www-form-urlencoded"
+    google = b'"google_key":' + key + b","  # so that what follows is read, not refused
+    yield "NUL in a name", good.replace(b"Anna", b"An\\u0000na"), as_json
+    yield "NUL in the key", good.replace(b"hostile-key", b"hostile\\u0000key"), as_json
+    yield "lone surrogates", good.replace(b"Anna", b"\\ud800Anna\\udfff"), as_json
+    yield "lone surrogate in the key", good.replace(b"hostile-key", b"hostile-\\ud800"), as_json
+    yield "right-to-left and zero-width", good.replace(b"Anna", b"\\u202eAnna\\u200b"), as_json
+    yield "formula", good.replace(b"Anna", b"=cmd|' /C calc'!A0"), as_json
+    yield "NaN", b"{" + google + b'"data":{"email":NaN}}', as_json
+    yield "Infinity", good[:-1] + b',"x":-Infinity}', as_json
+    yield "number of 5000 digits", good[:-1] + b',"x":' + b"9" * 5_000 + b"}", as_json
+    yield "number of 4000 digits", good[:-1] + b',"occurred_at":' + b"9" * 4_000 + b"}", as_json
+    yield "deep nesting", b"{" + google + b'"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}", as_json
+    yield "bottomless nesting", b"[" * 100_000, as_json
+    yield "deep objects", b"{" + google + b'"a":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001, as_json
+    yield "duplicate keys", good[:-1] + b"," + good[1:], as_json
+    yield "10,000 fields", json.dumps(json.loads(good) | {f"f{n}": 1 for n in range(10_000)}).encode(), as_json
+    yield "a long text", good.replace(b"Anna", b"A" * 150_000), as_json
+    yield "not JSON", b"<xml>" + MARK.encode() + b"</xml>", as_json
+    yield "broken JSON", good[:-5], as_json
+    yield "nothing", b"", as_json
+    yield "null", b"null", as_json
+    yield "a number", b"42", as_json
+    yield "an empty array", b"[]", as_json
+    yield "an array of arrays", b"[[[]],[],[{}]]", as_json
+    yield "1000 records", json.dumps([{"email": f"{MARK}@example.com"}] * 1_000).encode(), as_json
+    yield "every value an object", json.dumps({k: {"x": [{}]} for k in json.loads(good)}).encode(), as_json
+    yield "every value a list", json.dumps({k: [1, None, {}, []] for k in json.loads(good)}).encode(), as_json
+    yield "every value null", json.dumps(dict.fromkeys(json.loads(good))).encode(), as_json
+    yield "a byte order mark", b"\xef\xbb\xbf" + good, as_json
+    yield "UTF-16", good.decode().encode("utf-16"), as_json
+    yield "Latin-1 bytes", good.replace(b"Anna", b"Ann\xe9"), as_json
+    yield "a charset that lies", good, "application/json; charset=utf-7"
+    yield "an unknown content type", good, "application/octet-stream"
+    yield "a content type of rubbish", good, 'a;b=c;;;="\\'
+    yield "JSON as a form", good, as_form
+    yield "a bracket flood", b"&".join(b"a" + b"[x]" * 50 + b"=1" for _ in range(500)), as_form
+    yield "unclosed brackets", b"a[=1&a[b=2&[c]=3&a]=4&a[][][]=5&email=" + MARK.encode() + b"@example.com", as_form
+    yield "10,000 pairs", b"&".join(b"f%d=1" % n for n in range(10_000)), as_form
+    yield "percent rubbish", b"email=%ZZ%00%ff%fe&name=%", as_form
+    yield "a form in another charset", b"email=a%E9", f"{as_form}; charset=windows-1251"
+    yield "multipart without boundary", good, "multipart/form-data"
+    yield (
+        "multipart that never ends",
+        b'--b\r\nContent-Disposition: form-data; name="email"\r\n\r\nx',
+        ("multipart/form-data; boundary=b"),
+    )
+    yield "multipart of rubbish", good, "multipart/form-data; boundary=b"
+    yield (
+        "multipart with 2000 parts",
+        (
+            b"".join(b'--b\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n1\r\n' % n for n in range(2_000))
+            + b"--b--"
+        ),
+        "multipart/form-data; boundary=b",
+    )
+    yield (
+        "multipart with endless headers",
+        (b"--b\r\n" + b"X: " + b"y" * 20_000 + b"\r\n\r\nx\r\n--b--"),
+        "multipart/form-data; boundary=b",
+    )
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_nothing_hostile_breaks_the_door_or_the_ledger(intake: Harness[App], provider: str) -> None:
+    assert intake.public is not None
+    id = provider.replace("_", "-")
+    body = {"id": id, "provider": provider, "secrets": [SECRETS[provider]], "default_region": "ES"}
+    assert (await intake.api.post("/v1/sources", json=body)).status_code == 201
+    path = f"/v1/webhooks/{id}"
+
+    async def send(body: bytes, content_type: str) -> Any:
+        assert intake.public is not None
+        sent = signed(
+            provider, body, now=intake.clock.now(), path=path, key=uuid.uuid4().hex, content_type=content_type
+        )
+        return await intake.public.post(path, content=sent.body, headers=sent.headers)
+
+    sent = 0
+    for name, hostile, content_type in corpus(provider):
+        answer = await send(hostile, content_type)
+        sent += 1
+        # Google's proof is in the body: what cannot be read cannot be proved.
+        assert answer.status_code in ({200, 401} if provider == "google_ads" else {200, 202}), (name, answer.text)
+        assert MARK not in answer.text, name
+        next_good = await send(BODIES[provider](f"good-{sent}", f"good{sent}@example.com"), "application/json")
+        assert next_good.status_code == 200, name
+    await intake.app.refusals.write(intake.app)
+    balance = (await intake.api.get("/v1/receipts/balance")).json()
+    assert balance["balanced"] is True
+    [ledger] = balance["items"]
+    [receipts] = await intake.fetch("SELECT count(*) AS n FROM receipt")
+    # One receipt a delivery: only refusals at the door beyond twenty a minute go without.
+    assert receipts["n"] == 2 * sent or (provider == "google_ads" and receipts["n"] >= sent + 20)
+    assert ledger["created"] >= sent
+    assert "not_storable" not in {r["reason"] for r in await intake.fetch("SELECT reason FROM receipt_entry")}
+
+
+@pytest.fixture
+async def door(intake: Harness[App]) -> Any:
+    """Speaks ASGI to the public listener, one message at a time."""
+    from lead_intake.public import create_public
+
+    public = create_public(intake.app)
+    body = {"id": "tally", "provider": "tally", "secrets": [SECRETS["tally"]]}
+    assert (await intake.api.post("/v1/sources", json=body)).status_code == 201
+
+    async def speak(messages: list[dict[str, Any]], headers: list[tuple[bytes, bytes]], method: str = "POST") -> int:
+        answers: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            if messages:
+                return messages.pop(0)
+            await asyncio.Event().wait()  # a sender that says no more
+            raise AssertionError
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": "/v1/webhooks/tally",
+            "raw_path": b"/v1/webhooks/tally",
+            "query_string": b"",
+            "headers": headers,
+        }
+        await public(scope, receive, send)
+        return int(answers[0]["status"])
+
+    return speak
+
+
+async def test_a_body_is_cut_off_at_its_limit_whatever_its_length_claims(door: Any) -> None:
+    parts = [{"type": "http.request", "body": b"x" * 65_536, "more_body": True} for _ in range(100)]
+    assert await door(parts, [(b"content-length", b"10")]) == 413
+    assert len(parts) >= 95, "reading goes on after the limit"
+
+
+async def test_a_sender_that_stops_in_the_middle_is_let_go(door: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lead_intake.public.SLOWEST_BODY_S", 0.05)
+    assert await door([{"type": "http.request", "body": b"{", "more_body": True}], []) == 408
+    assert await door([], []) == 408
+
+
+async def test_an_encoded_body_is_not_unpacked(door: Any) -> None:
+    assert await door([{"type": "http.request", "body": b"\x1f\x8b"}], [(b"content-encoding", b"gzip")]) == 415
+
+
+async def test_other_methods_are_answered_without_a_word_about_the_source(door: Any) -> None:
+    assert [await door([], [], method) for method in ("GET", "HEAD", "DELETE")] == [200, 200, 405]
+
+
+async def test_headers_that_are_no_ascii_are_only_a_bad_signature(door: Any) -> None:
+    body = [{"type": "http.request", "body": b"{}"}]
+    assert await door(body, [(b"tally-signature", b"\xff\xfe\xe9")]) == 401

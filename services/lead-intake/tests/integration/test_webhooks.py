@@ -1,0 +1,239 @@
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from httpx2 import Response
+from intake_samples import BODIES, SECRETS, signed
+
+from baton_kit.testing import Harness
+from lead_intake.app import App
+
+PROVIDERS = sorted(BODIES)
+
+
+async def given_source(intake: Harness[App], provider: str, **more: Any) -> str:
+    id = provider.replace("_", "-")
+    body = {"id": id, "provider": provider, "secrets": [SECRETS[provider]], "default_region": "ES"} | more
+    answer = await intake.api.post("/v1/sources", json=body)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["webhook_url"])
+
+
+async def send(intake: Harness[App], provider: str, body: bytes, *, key: str = "k", **more: Any) -> Response:
+    assert intake.public is not None
+    path = f"/v1/webhooks/{provider.replace('_', '-')}"
+    sent = signed(provider, body, now=intake.clock.now(), path=path, key=key, **more)
+    return await intake.public.post(path, content=sent.body, headers=sent.headers)
+
+
+async def outcomes(intake: Harness[App]) -> list[str]:
+    rows = await intake.fetch("SELECT outcome FROM receipt_entry ORDER BY receipt_id, ordinal")
+    return [row["outcome"] for row in rows]
+
+
+async def balance(intake: Harness[App]) -> dict[str, Any]:
+    answer = await intake.api.get("/v1/receipts/balance")
+    assert answer.status_code == 200
+    return dict(answer.json())
+
+
+def kinds(events: Sequence[Any]) -> list[str]:
+    return [e.type.rpartition(".")[2] for e in events]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_a_signed_delivery_of_each_provider_becomes_a_lead(intake: Harness[App], provider: str) -> None:
+    await given_source(intake, provider)
+    answer = await send(intake, provider, BODIES[provider]("k1", "anna.petrova@example.com", "600 11 22 33"))
+    assert answer.status_code == 200, answer.text
+    if provider == "google_ads":
+        assert answer.content == b"{}"
+    events = await intake.outbox()
+    assert kinds(events) == ["LeadCreated", "TouchRecorded", "ContactChanged"]
+    created, touched, contact = events
+    assert created.key == touched.key == contact.key == created.body.lead_id
+    assert (created.body.sequence, touched.body.sequence, contact.body.sequence) == (1, 2, 1)
+    assert list(contact.body.emails) == ["anna.petrova@example.com"]
+    assert list(contact.body.phones) == ["+34600112233"]
+    assert "Anna" in contact.body.full_name
+    features = created.body.features
+    assert (features.has_email, features.has_phone, features.has_name, features.country) == (True, True, True, "ES")
+    for event in (created, touched):  # the facts name no person
+        assert not {b"anna", b"petrova", b"600112233", b"gclid"} & {
+            word for word in (b"anna", b"petrova", b"600112233", b"gclid") if word in event.body.SerializeToString()
+        }
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_a_repeated_delivery_creates_the_lead_once_and_gets_the_first_answer(
+    intake: Harness[App], provider: str
+) -> None:
+    await given_source(intake, provider)
+    body = BODIES[provider]("k1", "anna@example.com")
+    first = await send(intake, provider, body)
+    intake.clock.advance(timedelta(seconds=30))
+    again = await send(intake, provider, body)
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert await outcomes(intake) == ["created", "duplicate"]
+    assert kinds(await intake.outbox()) == ["LeadCreated", "TouchRecorded", "ContactChanged"]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_a_bad_signature_is_refused_with_a_bounded_receipt_that_keeps_no_body(
+    intake: Harness[App], provider: str
+) -> None:
+    assert intake.public is not None
+    await given_source(intake, provider)
+    body = BODIES[provider]("k1", "anna@example.com").replace(b"our-shared-key", b"other-key")
+    path = f"/v1/webhooks/{provider.replace('_', '-')}"
+    sent = signed(provider, body, now=intake.clock.now(), path=path)
+    forged = {k: v if k in ("content-type", "webhook-timestamp") else v[:-3] + "AA=" for k, v in sent.headers.items()}
+    answers = [await intake.public.post(path, content=body, headers=forged) for _ in range(30)]
+    unknown = await intake.public.post("/v1/webhooks/nobody", content=body, headers=forged)
+    assert {a.status_code for a in answers} == {401}
+    assert unknown.content == answers[0].content
+    assert unknown.headers == answers[0].headers
+    await intake.app.refusals.write(intake.app)
+    rows = await intake.fetch("SELECT state, reason, body FROM receipt")
+    assert [(r["state"], r["reason"], r["body"]) for r in rows] == [("refused", "signature", None)] * 20
+    assert (await balance(intake))["balanced"] is True
+    assert await intake.outbox() == []
+
+
+async def test_every_active_secret_is_taken_until_it_is_removed(intake: Harness[App]) -> None:
+    await given_source(intake, "tally", secrets=["the-old-secret"])
+    added = await intake.api.post("/v1/sources/tally/secrets", json={"secret": SECRETS["tally"]})
+    assert added.status_code == 201
+    assert (await send(intake, "tally", BODIES["tally"]("k1", "a@example.com"))).status_code == 200
+    removed = await intake.api.delete(f"/v1/sources/tally/secrets/{added.json()['id']}")
+    assert removed.status_code == 204
+    assert (await send(intake, "tally", BODIES["tally"]("k2", "b@example.com"))).status_code == 401
+
+
+async def test_an_unsigned_source_is_known_by_the_token_in_its_address(intake: Harness[App]) -> None:
+    assert intake.public is not None
+    url = await given_source(intake, "typeform", secrets=[])
+    body = BODIES["typeform"]("k1", "anna@example.com")
+    headers = {"content-type": "application/json"}
+    assert (await intake.public.post(url, content=body, headers=headers)).status_code == 200
+    for wrong in ("/v1/webhooks/typeform", "/v1/webhooks/typeform/guess", "/v1/webhooks/typeform/%ff%fe"):
+        assert (await intake.public.post(wrong, content=body, headers=headers)).status_code == 401
+    shown = (await intake.api.get("/v1/sources/typeform")).json()["webhook_url"]
+    assert url.rpartition("/")[2] not in shown
+
+
+async def test_the_google_key_is_not_stored(intake: Harness[App]) -> None:
+    await given_source(intake, "google_ads")
+    await send(intake, "google_ads", BODIES["google_ads"]("k1", "anna@example.com"))
+    escaped = BODIES["google_ads"]("k2", "b@example.com").replace(b'"google_key"', b'"google\\u005fkey"')
+    assert (await send(intake, "google_ads", escaped)).status_code == 200
+    bodies = [row["body"] for row in await intake.fetch("SELECT body FROM receipt")]
+    assert len(bodies) == 2
+    assert not any(SECRETS["google_ads"].encode() in body for body in bodies)
+
+
+async def test_a_test_lead_is_kept_as_such_and_never_a_duplicate(intake: Harness[App]) -> None:
+    await given_source(intake, "google_ads")
+    body = BODIES["google_ads"]("0", "test@example.com").replace(b'"is_test": false', b'"is_test": true')
+    for _ in range(2):
+        assert (await send(intake, "google_ads", body)).status_code == 200
+    assert await outcomes(intake) == ["test", "test"]
+    assert await intake.outbox() == []
+
+
+async def test_the_form_again_is_matched_and_nothing_new_is_a_touch_only(intake: Harness[App]) -> None:
+    await given_source(intake, "generic")
+    await send(intake, "generic", BODIES["generic"]("1", "Anna@Example.com", company="Petrova Labs"))
+    await send(intake, "generic", BODIES["generic"]("2", "anna@example.com", "+34600112233", job_title="CEO"))
+    await send(intake, "generic", BODIES["generic"]("3", "", "+34600112233"))
+    assert await outcomes(intake) == ["created", "matched", "touch_only"]
+    events = await intake.outbox()
+    assert kinds(events) == [
+        "LeadCreated", "TouchRecorded", "ContactChanged", "TouchRecorded", "ContactChanged", "TouchRecorded",
+    ]  # fmt: skip
+    assert len({e.key for e in events}) == 1
+    assert [e.body.sequence for e in events if kinds([e]) != ["ContactChanged"]] == [1, 2, 3, 4]
+    last = events[-1].body.features
+    assert (last.has_company, last.job_level, last.has_phone) == (True, "c_level", True)
+    [lead] = (await intake.api.get("/v1/leads")).json()["items"]
+    assert lead["features"]["job_level"] == "c_level"
+    contact = (await intake.api.get(f"/v1/leads/{lead['id']}/contact")).json()
+    assert (contact["company_name"], contact["job_title"], contact["phones"]) == (
+        "Petrova Labs", "CEO", ["+34600112233"],
+    )  # fmt: skip
+
+
+async def test_a_delivery_that_meets_two_persons_proposes_a_merge_and_merges_nothing(intake: Harness[App]) -> None:
+    await given_source(intake, "generic")
+    await send(intake, "generic", BODIES["generic"]("1", "anna@example.com"))
+    await send(intake, "generic", BODIES["generic"]("2", "", "+34600112233"))
+    await send(intake, "generic", BODIES["generic"]("3", "anna@example.com", "+34600112233"))
+    assert (await outcomes(intake))[:2] == ["created", "created"]
+    [merge] = await intake.fetch("SELECT * FROM proposed_merge")
+    assert merge["person_low"] < merge["person_high"]
+    assert len(await intake.fetch("SELECT FROM lead")) == 2
+    assert len(await intake.fetch("SELECT FROM identity_key")) == 2
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_a_person_whom_nobody_can_reach_is_quarantined_with_success(intake: Harness[App], provider: str) -> None:
+    await given_source(intake, provider)
+    answer = await send(intake, provider, BODIES[provider]("k1", "not an address"))
+    assert answer.is_success
+    [row] = await intake.fetch("SELECT state, body FROM receipt")
+    assert row["state"] == "quarantined"
+    assert row["body"]
+    [entry] = await intake.fetch("SELECT outcome, reason FROM receipt_entry")
+    assert (entry["outcome"], entry["reason"]) == ("quarantined", "no_identity")
+
+
+async def test_an_array_of_hubspot_settles_each_entry_by_itself(intake: Harness[App]) -> None:
+    await given_source(intake, "hubspot")
+    flat = {"objectId": 332507367156, "portalId": 1, "lastmodifieddate": "1767600000000"}
+    event = {"portalId": 1, "subscriptionId": 2, "occurredAt": 1767600000123, "eventId": 3, "objectId": 4}
+    records = [
+        flat | {"email": "a@example.com"},
+        flat | {"objectId": 332507367157, "email": "b@example.com"},
+        event | {"subscriptionType": "contact.creation"},
+        event | {"subscriptionType": "deal.creation"},
+        flat | {"email": "a@example.com"},
+    ]
+    answer = await send(intake, "hubspot", json.dumps(records).encode())
+    assert answer.status_code == 202
+    assert await outcomes(intake) == ["created", "created", "quarantined", "refused", "duplicate"]
+    keys = [row["key"] for row in await intake.fetch("SELECT key FROM receipt_entry ORDER BY ordinal")]
+    assert keys[0] == "1:332507367156:1767600000000"
+    assert (await balance(intake))["balanced"] is True
+
+
+async def test_many_at_once_make_each_person_once_and_the_ledger_agrees(intake: Harness[App]) -> None:
+    await given_source(intake, "generic")
+    shuffle = random.Random(7)
+    bodies = []
+    for n in range(400):
+        person = shuffle.randrange(40)
+        # Half of them are known by the address, half by the number, some by both.
+        email = f"p{person}@example.com" if shuffle.random() < 0.7 else ""
+        phone = f"+3460011{person:04d}" if shuffle.random() < 0.7 or not email else ""
+        bodies.append(BODIES["generic"](str(n % 350), email, phone))
+    answers = await asyncio.gather(*(send(intake, "generic", body) for body in bodies))
+    assert {a.status_code for a in answers} == {200}
+    found = await outcomes(intake)
+    assert len(found) == 400
+    assert found.count("duplicate") == 50
+    [leads] = await intake.fetch("SELECT count(*) AS n, count(DISTINCT person_id) AS persons FROM lead")
+    assert leads["n"] == leads["persons"] == found.count("created") <= 80
+    whole = await balance(intake)
+    assert whole["balanced"] is True
+    [unclaimed] = await intake.fetch(
+        "SELECT count(*) AS n FROM identity_key k LEFT JOIN lead l USING (person_id) WHERE l.id IS NULL"
+    )
+    assert unclaimed["n"] == 0
+    events = await intake.outbox()
+    for lead_id in {e.key for e in events}:
+        own = [e.body.sequence for e in events if e.key == lead_id and kinds([e]) != ["ContactChanged"]]
+        assert own == list(range(1, len(own) + 1))

@@ -1,0 +1,300 @@
+"""Judge one lead by one agreement: pure, in integers, the same bytes on any machine."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import compress
+from typing import Any, Final
+
+from qualification.agreement import Agreement
+from qualification.canonical import canonical_bytes, digest_of, quick_canonical_bytes
+from qualification.criteria import Conditions
+from qualification.decay import course
+from qualification.features import Features, Touch, lead_variables, touch_variables
+
+EVALUATOR_VERSION: Final = 1
+"""Raised with every change that could give other bytes for the same input; earlier evaluators stay beside it."""
+
+MAX_TOUCHES: Final = 500
+"""A decision looks at the newest touches up to this number, so that a robot cannot make it slow."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MATCHES_KEPT: Final = 20_000
+
+
+class Outcome(StrEnum):
+    QUALIFIED = "qualified"
+    BELOW_THRESHOLD = "below_threshold"
+    GATED = "gated"
+    DISQUALIFIED = "disqualified"
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """Points of one rule, or of one cap (group `cap`; `rule_id` is then the rule or the group that is capped)."""
+
+    rule_id: str
+    group: str
+    points: int
+    occurrences: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which version of the agreement decided."""
+
+    agreement_id: str
+    version: int
+    digest: str
+    activation_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was judged: the features and the touches in the longest window; no person can be told from it."""
+
+    features: Features
+    touches: tuple[Touch, ...]
+
+    @property
+    def canonical(self) -> bytes:
+        seen = {
+            "features": self.features,
+            "touches": [{"id": t.id, "hour": t.hour, "fields": t.fields} for t in self.touches],
+        }
+        answers = self.features.get("answers")
+        # Only here do keys come from outside.
+        if isinstance(answers, dict) and any(key and max(key) > "\uffff" for key in answers):
+            return canonical_bytes(seen)
+        return quick_canonical_bytes(seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the rules say: `contributions` add up exactly to `score`; `next_change_hour` is when any of them changes."""
+
+    outcome: Outcome
+    stopped_by: str
+    contributions: tuple[Contribution, ...]
+    score: int
+    next_change_hour: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One application of an agreement to one lead at one time; the same input gives the same `canonical` bytes."""
+
+    lead_id: str
+    cycle: int
+    at: datetime
+    stamp: Stamp
+    threshold: int
+    verdict: Verdict
+    snapshot: bytes
+    snapshot_digest: str
+    canonical: bytes
+
+    @property
+    def score(self) -> int:
+        return self.verdict.score
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.verdict.outcome
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.canonical)
+
+    @property
+    def next_change_at(self) -> datetime | None:
+        hour = self.verdict.next_change_hour
+        return None if hour is None else _EPOCH + timedelta(hours=hour)
+
+
+class Judge:
+    """An agreement made ready to judge many leads; compiled once for each digest."""
+
+    def __init__(self, agreement: Agreement) -> None:
+        self.agreement = agreement
+        criteria = [criterion.when for criterion in (*agreement.gates, *agreement.disqualifiers)]
+        self._conditions = Conditions([*criteria, *(rule.when for rule in agreement.fit)])
+        self._fit = [Contribution(rule.id, "fit", rule.points, 1) for rule in agreement.fit]
+        self._touch_conditions = Conditions([rule.when for rule in agreement.engagement if rule.when is not None])
+        self._courses = [course(rule.points, rule.half_life_hours, rule.window_hours) for rule in agreement.engagement]
+        self._matches: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
+
+    def verdict(self, snapshot: Snapshot, *, hour: int) -> Verdict:
+        """Return what the agreement says of `snapshot` in that hour (whole hours since 1970)."""
+        agreement = self.agreement
+        answers = self._conditions.answers(lead_variables(snapshot.features))
+
+        # 1. Gates, then disqualifiers, in the order of the document: the first one that stops names itself.
+        gates, disqualifiers = len(agreement.gates), len(agreement.disqualifiers)
+        for gate, admits in zip(agreement.gates, answers[:gates], strict=True):
+            if not admits:
+                return Verdict(Outcome.GATED, gate.id, (), 0, None)
+        met = answers[gates : gates + disqualifiers]
+        for disqualifier, stops in zip(agreement.disqualifiers, met, strict=True):
+            if stops:
+                return Verdict(Outcome.DISQUALIFIED, disqualifier.id, (), 0, None)
+
+        # 2. Fit: what the lead is.
+        contributions = list(compress(self._fit, answers[gates + disqualifiers :]))
+        self._cap_group("fit", contributions)
+
+        # 3. Engagement: what it did, faded by age, each rule capped and then the group.
+        engagement, next_change = self._engagement(snapshot.touches, hour)
+        self._cap_group("engagement", engagement)
+        contributions += engagement
+
+        score = sum(c.points for c in contributions)
+        reached = score >= agreement.threshold
+        outcome = Outcome.QUALIFIED if reached else Outcome.BELOW_THRESHOLD
+        return Verdict(outcome, "", tuple(contributions), score, next_change)
+
+    def _engagement(self, touches: Sequence[Touch], hour: int) -> tuple[list[Contribution], int | None]:
+        rules = self.agreement.engagement
+        points, occurrences = [0] * len(rules), [0] * len(rules)
+        next_change: int | None = None
+        for touch in touches:
+            age = hour - touch.hour
+            if age < 0:  # dated in the future by a source's clock: counts as of now
+                age = 0
+            for index in self._rules_met(touch):
+                values, changes = self._courses[index]
+                if age >= len(values):
+                    continue
+                value = values[age]
+                if value:
+                    points[index] += value
+                    occurrences[index] += 1
+                if changes[age]:
+                    at = touch.hour + changes[age]
+                    if next_change is None or at < next_change:
+                        next_change = at
+        contributions = []
+        for rule, total, count in zip(rules, points, occurrences, strict=True):
+            if total == 0:
+                continue
+            contributions.append(Contribution(rule.id, "engagement", total, count))
+            if rule.cap is not None and abs(total) > rule.cap:
+                over = total - rule.cap if total > 0 else total + rule.cap
+                contributions.append(Contribution(rule.id, "cap", -over, 1))
+        return contributions, next_change
+
+    def _rules_met(self, touch: Touch) -> tuple[int, ...]:
+        """Return the rules that count this touch: the same fields meet the same rules, so the answer is kept."""
+        key = tuple(sorted(touch.fields.items()))
+        met = self._matches.get(key)
+        if met is None:
+            answers = iter(self._touch_conditions.answers(touch_variables(touch.fields)))
+            holds = [True if rule.when is None else next(answers) for rule in self.agreement.engagement]
+            met = tuple(
+                index
+                for index, rule in enumerate(self.agreement.engagement)
+                if holds[index] and rule.touch in (None, touch.kind)
+            )
+            if len(self._matches) >= _MATCHES_KEPT:
+                self._matches.clear()
+            self._matches[key] = met
+        return met
+
+    def _cap_group(self, group: str, contributions: list[Contribution]) -> None:
+        cap = self.agreement.caps.get(group)
+        total = sum(c.points for c in contributions)
+        if cap is not None and total > cap:
+            contributions.append(Contribution(group, "cap", cap - total, 1))
+
+
+def snapshot_of(features: Features, touches: Sequence[Touch], *, agreement: Agreement, at: datetime) -> Snapshot:
+    """Return what a decision at `at` looks at: touches in the longest window, oldest first, however they came."""
+    oldest = hour_of(at) - agreement.longest_window_hours
+    relevant = sorted((t for t in touches if t.hour > oldest), key=lambda t: (t.hour, t.id))
+    return Snapshot(features=features, touches=tuple(relevant[-MAX_TOUCHES:]))
+
+
+def decide(lead_id: str, snapshot: Snapshot, *, cycle: int, judge: Judge, stamp: Stamp, at: datetime) -> Decision:
+    """Return the decision on `snapshot` at `at`; no clock, no database, no randomness."""
+    seen = snapshot.canonical
+    return _decision(lead_id, seen, snapshot, cycle=cycle, judge=judge, stamp=stamp, at=at)
+
+
+def decide_again(canonical: bytes, seen: bytes, *, judge: Judge) -> Decision:
+    """Return the decision that the stored snapshot gives today, to be compared with the stored bytes.
+
+    Raises ValueError where the decision was made by an evaluator that is not here.
+    """
+    stored: dict[str, Any] = json.loads(canonical)
+    if stored["evaluator_version"] != EVALUATOR_VERSION:
+        raise ValueError(f"evaluator {stored['evaluator_version']} is not part of this version")
+    taken = json.loads(seen)
+    snapshot = Snapshot(
+        features=taken["features"],
+        touches=tuple(Touch(id=t["id"], hour=t["hour"], fields=t["fields"]) for t in taken["touches"]),
+    )
+    stamp = Stamp(
+        agreement_id=judge.agreement.id,
+        version=stored["agreement"]["version"],
+        digest=judge.agreement.digest,
+        activation_seq=stored["agreement"]["activation_seq"],
+    )
+    at = datetime.fromisoformat(stored["at"])
+    return _decision(
+        stored["lead_id"],
+        snapshot.canonical,
+        snapshot,
+        cycle=stored["cycle"],
+        judge=judge,
+        stamp=stamp,
+        at=at,
+    )
+
+
+def hour_of(at: datetime) -> int:
+    """Return whole hours since 1970-01-01T00:00Z; touches and decisions of one hour have the age 0."""
+    return int((at - _EPOCH) // timedelta(hours=1))
+
+
+def _decision(
+    lead_id: str, seen: bytes, snapshot: Snapshot, *, cycle: int, judge: Judge, stamp: Stamp, at: datetime
+) -> Decision:
+    verdict = judge.verdict(snapshot, hour=hour_of(at))
+    snapshot_digest = digest_of(seen)
+    threshold = judge.agreement.threshold
+    canonical = quick_canonical_bytes(
+        {
+            "agreement": {
+                "activation_seq": stamp.activation_seq,
+                "digest": stamp.digest,
+                "id": stamp.agreement_id,
+                "version": stamp.version,
+            },
+            "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "contributions": [
+                {"group": c.group, "occurrences": c.occurrences, "points": c.points, "rule": c.rule_id}
+                for c in verdict.contributions
+            ],
+            "cycle": cycle,
+            "evaluator_version": EVALUATOR_VERSION,
+            "lead_id": lead_id,
+            "outcome": verdict.outcome.value,
+            "score": verdict.score,
+            "snapshot": snapshot_digest,
+            "stopped_by": verdict.stopped_by,
+            "threshold": threshold,
+        }
+    )
+    return Decision(
+        lead_id=lead_id,
+        cycle=cycle,
+        at=at,
+        stamp=stamp,
+        threshold=threshold,
+        verdict=verdict,
+        snapshot=seen,
+        snapshot_digest=snapshot_digest,
+        canonical=canonical,
+    )
