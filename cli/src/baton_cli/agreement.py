@@ -33,7 +33,11 @@ def propose(
         raise typer.BadParameter(f"{file.name} is neither .yaml nor .json", param_hint="FILE")
     media, document = _MEDIA[file.suffix.lower()], file.read_bytes()
     if dry_run:
-        answer: dict[str, Any] = {"would_propose": str(file), "bytes": len(document), "to": settings.urls["qualification"]}
+        answer: dict[str, Any] = {
+            "would_propose": str(file),
+            "bytes": len(document),
+            "to": settings.urls["qualification"],
+        }
         text = f"would propose {file} ({len(document)} bytes) to {settings.urls['qualification']}; nothing was sent"
     else:
         with output.progress("checking the document"):
@@ -72,7 +76,9 @@ def sign(
     whole = _whole_digest(settings, digest)
     document = fetch_bytes(settings, "qualification", f"/v1/agreements/{whole}/canonical")
     if hashlib.sha256(document).hexdigest() != whole:
-        raise Failed("the service's document does not have this digest", "Nothing was signed. Do not sign; find out why.")
+        raise Failed(
+            "the service's document does not have this digest", "Nothing was signed. Do not sign; find out why."
+        )
     shown = call(settings, "qualification", f"GET /v1/agreements/{whole}")
     what = f"{clean(shown.get('agreement_id'))} version {clean(shown.get('version'))}, digest {whole}"
     if dry_run:
@@ -132,7 +138,10 @@ def show(
 
 @app.command("list")
 def list_agreements(
-    ctx: typer.Context, *, limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50, as_json: Json = False
+    ctx: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    as_json: Json = False,
 ) -> None:
     """List the versions, with their state.
 
@@ -151,7 +160,9 @@ def _whole_digest(settings: Settings, digest: str) -> str:
     if re.fullmatch(r"[0-9a-f]{64}", digest):
         return digest
     if not re.fullmatch(r"[0-9a-f]{8,63}", digest):
-        raise typer.BadParameter("a digest is 64 characters 0-9a-f, or at least the first 8 of them", param_hint="DIGEST")
+        raise typer.BadParameter(
+            "a digest is 64 characters 0-9a-f, or at least the first 8 of them", param_hint="DIGEST"
+        )
     listed = pages(settings, "qualification", "/v1/agreements", limit=1000)
     found = {str(item["digest"]) for item in listed if str(item.get("digest", "")).startswith(digest)}
     if len(found) != 1:

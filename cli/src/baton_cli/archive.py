@@ -72,7 +72,9 @@ def databases(settings: Settings) -> dict[str, str]:
     missing = sorted(name for name, url in settings.database_urls.items() if not url)
     if missing:
         variables = ", ".join(f"BATON_{name.upper().replace('-', '_')}_DATABASE_URL" for name in missing)
-        raise Failed(f"the database of {', '.join(missing)} is not known", f"Set {variables}, or `databases` in cli.json.")
+        raise Failed(
+            f"the database of {', '.join(missing)} is not known", f"Set {variables}, or `databases` in cli.json."
+        )
     return {name: str(url) for name, url in settings.database_urls.items()}
 
 

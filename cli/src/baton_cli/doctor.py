@@ -25,6 +25,7 @@ from baton_kit.topics import ActionKind, plan_topics
 
 LARGEST_BODY = 256 * 1024
 SOON_DAYS = 14
+INTERNAL = ("/v1/leads", "/v1/sources", "/v1/ops/relay", "/metrics", "/readyz", "/openapi.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +185,7 @@ def public(url: str) -> list[Finding]:
         )
     )
     found.append(_limit(base))
-    for path in ("/v1/leads", "/v1/sources", "/v1/ops/relay", "/metrics", "/readyz", "/openapi.json"):
-        found.append(_hidden(base, path))
-    return found
+    return found + [_hidden(base, path) for path in INTERNAL]
 
 
 def _certificate(host: str, port: int) -> Finding:

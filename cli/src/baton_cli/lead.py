@@ -55,9 +55,10 @@ def timeline(settings: Settings, lead_id: str) -> tuple[list[dict[str, Any]], li
 
 def explained(items: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The decision that explains the lead: the last one, or the one by which it was handed over."""
-    decisions = [item["detail"] for item in items if item.get("kind") == "decision"]
+    decisions: list[dict[str, Any]] = [item["detail"] for item in items if item.get("kind") == "decision"]
     qualified = [d for d in decisions if d.get("outcome") == "qualified"]
-    return (qualified or decisions or [None])[-1]
+    found = qualified or decisions
+    return found[-1] if found else None
 
 
 def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | None) -> None:
@@ -71,7 +72,10 @@ def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | N
     output.line("")
     output.table(
         ["points>", "rule", "group", "times>"],
-        [[f"{c.get('points', 0):+d}", c.get("rule_id"), c.get("group"), c.get("occurrences", 1)] for c in contributions],
+        [
+            [f"{c.get('points', 0):+d}", c.get("rule_id"), c.get("group"), c.get("occurrences", 1)]
+            for c in contributions
+        ],
         empty=f"stopped by {decision.get('stopped_by')}: no points were counted",
         title=f"Why: agreement version {stamp.get('version')}, digest {str(stamp.get('digest'))[:12]}…",
     )
@@ -79,15 +83,15 @@ def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | N
     verdict = str(decision.get("outcome", "")).replace("_", " ")
     output.line(f"{total:+d} in all; the threshold is {decision.get('threshold')}: {verdict}")
     if total != decision.get("score"):
-        raise Failed(f"the points sum to {total}, the score says {decision.get('score')}", "Report it: this must not be.")
+        raise Failed(
+            f"the points sum to {total}, the score says {decision.get('score')}", "Report it: this must not be."
+        )
 
 
 def _detail(item: dict[str, Any]) -> str:
     detail = item.get("detail") or {}
-    shown = []
-    for name in ("channel", "utm_campaign", "page", "reason", "means", "rep_id", "state"):
-        if detail.get(name):
-            shown.append(str(detail[name]))
+    names = ("channel", "utm_campaign", "page", "reason", "means", "rep_id", "state")
+    shown = [str(detail[name]) for name in names if detail.get(name)]
     if detail.get("amount_minor") is not None and detail.get("currency"):
         shown.append(output.money(detail["amount_minor"], str(detail["currency"])))
     return ", ".join(dict.fromkeys(shown))

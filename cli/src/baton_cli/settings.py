@@ -1,4 +1,4 @@
-"""Where the services are and with which key: `.baton/cli.json` found upward from here, overridden by the environment."""
+"""Where the services are and with which key: `.baton/cli.json` found upward from here, below the environment."""
 
 import json
 import os

@@ -64,7 +64,10 @@ def add(
 
 @app.command("list")
 def list_sources(
-    ctx: typer.Context, *, limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 200, as_json: Json = False
+    ctx: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 200,
+    as_json: Json = False,
 ) -> None:
     """List the sources.
 
@@ -83,7 +86,9 @@ def list_sources(
 def test(
     ctx: typer.Context,
     id: Annotated[str, typer.Argument(help="The source.")],
-    body: Annotated[Path, typer.Argument(help="File with a body as the provider sends it.", exists=True, dir_okay=False)],
+    body: Annotated[
+        Path, typer.Argument(help="File with a body as the provider sends it.", exists=True, dir_okay=False)
+    ],
     *,
     content_type: Annotated[str, typer.Option(help="The Content-Type of the delivery.")] = "application/json",
     mapping: Annotated[
