@@ -56,14 +56,14 @@ check: .venv/.ready ## Style, types, imports, contracts, migrations, deployment 
 	  [ "$$before" = "$$after" ] || { echo "generated files were not current; \`make proto\` has just renewed them"; exit 1; }
 	$(call step,migrations)
 	@$(BIN)/python -m baton_local.migrations build/migrations
-	@for file in build/migrations/*.sql; do [ ! -f "$$file" ] || $(BIN)/squawk --assume-in-transaction "$$file" \
+	@for file in build/migrations/*.sql; do [ ! -f "$$file" ] || $(BIN)/squawk "$$file" \
 	  >.venv/squawk.log 2>&1 || { cat .venv/squawk.log; exit 1; }; done
 	$(call step,deployment files)
 	@$(BIN)/hadolint deploy/Dockerfile
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 bench: .venv/.ready ## Measure B1, B2, B3, B6 against their floors; writes build/bench.json
-	@$(BIN)/python tests/bench
+	@$(BIN)/python -m tests.bench
 
 faults: .venv/.ready ## The long run of kills under load
 	@$(BIN)/pytest -s tests/faults

@@ -10,11 +10,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from baton_local.process import LocalError, port_answers
+
+if TYPE_CHECKING:
+    from baton_local.stack import Say, Stack
 
 USAGE = """usage: python -m baton_local COMMAND
 
@@ -50,33 +54,44 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(home: Path) -> int:
     """Hold the stack until a signal asks for its end."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _interrupt(stop))
+    try:
+        with own_stack(home, say=lambda text: out.print(text, markup=False)) as stack:
+            for name in stack.services:
+                out.print(f"  {name:<16}{stack.url(name)}", markup=False)
+            stack.watch(stop)
+    except KeyboardInterrupt:
+        pass  # asked to end while still starting
+    return 0
+
+
+@contextlib.contextmanager
+def own_stack(home: Path, *, say: "Say") -> "Iterator[Stack]":
+    """The stack of this home on its usual ports, held alone for as long as the block lasts. Raises LocalError.
+
+    `down` and `status` see it as one that `up` started.
+    """
     from baton_local.services import SERVICES, on_free_ports
     from baton_local.stack import KAFKA_PORT, POSTGRES_PORT, Stack
 
-    stop = threading.Event()
     with _the_only_supervisor(home):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: _interrupt(stop))
         free = os.environ.get("BATON_LOCAL_FREE_PORTS", "") not in ("", "0")
         stack = Stack(
             home,
             services=on_free_ports(SERVICES) if free else SERVICES,
             postgres_port=int(os.environ.get("BATON_LOCAL_POSTGRES_PORT") or POSTGRES_PORT),
             kafka_port=int(os.environ.get("BATON_LOCAL_KAFKA_PORT") or KAFKA_PORT),
-            say=lambda text: out.print(text, markup=False),
+            say=say,
         )
         ready = _ready_file(home)
         try:
             with stack:
                 ready.write_text(str(os.getpid()))
-                for name in stack.services:
-                    out.print(f"  {name:<16}{stack.url(name)}", markup=False)
-                stack.watch(stop)
-        except KeyboardInterrupt:
-            pass  # asked to end while still starting
+                yield stack
         finally:
             ready.unlink(missing_ok=True)
-    return 0
 
 
 def up(home: Path) -> int:

@@ -117,7 +117,7 @@ class Child:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
 
-    def await_condition(self, ready: Callable[[], bool], *, within: float, what: str) -> None:
+    def await_condition(self, ready: Callable[[], bool], *, within: float, what: str, every: float = 0.03) -> None:
         """Wait until `ready` holds. Raises LocalError with the last log lines when it ends before."""
         deadline = time.monotonic() + within
         while not ready():
@@ -131,7 +131,7 @@ class Child:
                     f"{self.name} is not there: {what} did not happen within {within:.0f} s; "
                     f"its log {self.log} ends with:\n{self.last_lines()}"
                 )
-            time.sleep(0.03)
+            time.sleep(every)
 
     def last_lines(self, count: int = 15) -> str:
         """The end of the log, for messages."""

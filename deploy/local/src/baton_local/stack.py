@@ -19,11 +19,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from baton.catalogue import TOPICS
 from baton_kit.topics import apply_topics
-from baton_local.databases import create_databases
+from baton_local.databases import create_databases, is_migrated
 from baton_local.jars import ensure_jars
 from baton_local.kafka import Broker, Cluster, Sasl, cluster, run_blocking, single_broker
 from baton_local.postgres import Postgres
-from baton_local.process import Child, LocalError, end_leftover, free_ports, guard, require_port
+from baton_local.process import Child, LocalError, end_leftover, free_ports, guard, port_answers, require_port
 from baton_local.services import ROLES, SERVICES, ServiceSpec, on_free_ports
 from baton_local.stack_secrets import load_or_create, write_private
 
@@ -147,6 +147,8 @@ class Stack:
             settings["BATON_HTTP__PORT"] = str(spec.port)
             if spec.public_port is not None:
                 settings["BATON_HTTP__PUBLIC_PORT"] = str(spec.public_port)
+                # Providers sign the address that they call: it is the one on these ports.
+                settings["BATON_PUBLIC_URL"] = self.public_url(service)
         return {**os.environ, **settings, **self._env}
 
     # Life
@@ -235,16 +237,18 @@ class Stack:
     def await_ready(self, service: str, role: str, *, within: float = 60) -> None:
         """Return when the role's /readyz says yes. Raises LocalError with its last log lines otherwise."""
         url = f"{self.ops_url(service, role)}/readyz"
-        with httpx2.Client(timeout=5, trust_env=False) as client:
+        port = self.services[service].ops_port(role)
+        # Without certificates: loading them for each role would cost more than all the asking.
+        with httpx2.Client(timeout=5, trust_env=False, verify=False) as client:
 
             def ready() -> bool:
                 self._go_on()
                 try:
-                    return client.get(url).status_code == 200
+                    return port_answers(port) and client.get(url).status_code == 200
                 except httpx2.HTTPError:
                     return False
 
-            self._children[service, role].await_condition(ready, within=within, what="/readyz said yes")
+            self._children[service, role].await_condition(ready, within=within, what="/readyz said yes", every=0.15)
 
     def kill(self, service: str, role: str) -> None:
         """End one role as a crash would (kill -9)."""
@@ -329,6 +333,10 @@ class Stack:
         self._say(f"databases are migrated ({time.monotonic() - began:.1f} s)")
 
     def _migrate(self, service: ServiceSpec) -> None:
+        if run_blocking(
+            lambda: is_migrated(self.database_url(service.name, owner=True), service.package, api_key=self.api_key)
+        ):
+            return
         child = self.start_role(service.name, "migrate", ready=None)
         del self._children[service.name, "migrate"]
         deadline = time.monotonic() + 300

@@ -1,6 +1,6 @@
 """What happens to a batch of records inside one transaction: the policy of the consumer, without the loop around it."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -82,6 +82,18 @@ class Subscription(Generic[App]):
         object.__setattr__(self, "types", {t.DESCRIPTOR.full_name: t for t in known})
 
 
+class PositionWentBack(Exception):
+    """The database stands before what this member has applied: it was restored, or an older copy was promoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a batch: how many events took effect, and how many were parked of themselves."""
+
+    applied: int
+    parked: int
+
+
 @dataclass(frozen=True, slots=True)
 class Sorted:
     """A batch sorted by what is to become of it."""
@@ -106,12 +118,34 @@ async def apply_batch(
     Each event takes effect at most once (inbox), none is passed over: what cannot be applied is parked in this
     transaction. `park` parks the (single) record for that reason instead of handling it.
     """
+    done = await settle_batch(tx, app, subscription, topic=topic, partition=partition, records=records, park=park)
+    return done.applied
+
+
+async def settle_batch(
+    tx: Tx,
+    app: App,
+    subscription: Subscription[App],
+    *,
+    topic: str,
+    partition: int,
+    records: Sequence[Record],
+    park: str | None = None,
+    known: int | None = None,
+) -> Done:
+    """Be `apply_batch`, and say what was parked too.
+
+    `known` is the position that the caller read or wrote last. Raises PositionWentBack when the database has an earlier
+    one: applying on would pass over what it lost.
+    """
     group = subscription.group
     # 1. The position first: whoever else held the partition has committed, and what it did is skipped here.
     start = await inbox.lock_position(tx, group, topic=topic, partition=partition)
+    if known is not None and start < known:
+        raise PositionWentBack
     fresh = [r for r in records if r.offset >= start]
     if not fresh:
-        return 0
+        return Done(0, 0)
     failpoint("consumer.after_position")
     found = sort(subscription, fresh, topic=topic, partition=partition)
 
@@ -120,13 +154,14 @@ async def apply_batch(
     await inbox.lock_keys(tx, group, keys)
     blocked = await inbox.blocked_keys(tx, group, keys)
     events, parkings = divide(found, blocked, records={r.offset: r for r in fresh}, park=park)
+    events, parkings = first_of_each(events, parkings)
     failpoint("consumer.before_claim")
 
     # 3. One claim for the whole batch; what was claimed before is a duplicate and drops out.
     outcomes = {p.event_id: "unrouted" if p.reason == "unrouted" else "parked" for p in parkings if p.event_id}
     outcomes |= {e.id: "applied" for e in events}
     won = await inbox.claim(tx, group, outcomes)
-    events = list(_first_of_each(e for e in events if e.id in won))
+    events = [e for e in events if e.id in won]
     parkings = [p for p in parkings if p.event_id is None or p.event_id in won]
     await inbox.park(tx, group, topic=topic, partition=partition, parkings=parkings)
     failpoint("consumer.after_claim")
@@ -137,7 +172,7 @@ async def apply_batch(
     await inbox.move_position(tx, group, topic=topic, partition=partition, next_offset=fresh[-1].offset + 1)
     failpoint("consumer.before_commit")
     _count(group, applied=len(events), parked=len(parkings), ignored=found.ignored, all=len(fresh))
-    return len(events)
+    return Done(len(events), sum(p.reason in ("poison", "handler") for p in parkings))
 
 
 async def handle(tx: Tx, app: App, subscription: Subscription[App], events: Sequence[Received[Message]]) -> None:
@@ -246,7 +281,7 @@ def parking(record: Record, *, reason: str, detail: str, type: str | None = None
     return Parking(
         offset=record.offset,
         key=(record.key or b"").decode(errors="replace").replace("\x00", "\ufffd")[:500],
-        event_id=_readable(found.get("ce_id")),
+        event_id=_id(found.get("ce_id")),
         type=type or _readable(found.get("ce_type")),
         reason=reason,
         detail=detail[:500],
@@ -256,17 +291,29 @@ def parking(record: Record, *, reason: str, detail: str, type: str | None = None
     )
 
 
+def _id(value: bytes | None) -> str | None:
+    # An id that had to be cut or mended may equal another's: none is safer than one that swallows a record.
+    text = _readable(value)
+    return text if text is not None and text.encode() == value else None
+
+
 def _readable(value: bytes | None) -> str | None:
     text = (value or b"").decode(errors="replace").replace("\x00", "\ufffd")[:500]
     return text or None
 
 
-def _first_of_each(events: Iterator[Received[Message]]) -> Iterator[Received[Message]]:
-    seen: set[str] = set()
-    for e in events:
-        if e.id not in seen:
-            seen.add(e.id)
-            yield e
+def first_of_each(
+    events: Sequence[Received[Message]], parkings: Sequence[Parking]
+) -> tuple[list[Received[Message]], list[Parking]]:
+    """Keep the first record of each event id, be it applied or parked: the relay may have sent it twice."""
+    first: dict[str, int] = {}
+    for offset, event_id in [(e.offset, e.id) for e in events] + [(p.offset, p.event_id) for p in parkings]:
+        if event_id is not None:
+            first[event_id] = min(offset, first.get(event_id, offset))
+    return (
+        [e for e in events if first[e.id] == e.offset],
+        [p for p in parkings if p.event_id is None or first[p.event_id] == p.offset],
+    )
 
 
 def _count(group: str, *, applied: int, parked: int, ignored: int, all: int) -> None:

@@ -1,5 +1,6 @@
 """Clients of Kafka with every setting made explicit that a loss hides behind."""
 
+import asyncio
 import ssl
 from typing import Any
 
@@ -57,6 +58,20 @@ def connection(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
 def producer(settings: KafkaSettings, *, client_id: str) -> AIOKafkaProducer:
     """Make a producer that has nothing acknowledged which the cluster could lose."""
     return AIOKafkaProducer(**connection(settings, client_id=client_id), **PRODUCER)
+
+
+async def abandon(client: AIOKafkaProducer) -> None:
+    """Close a producer without sending what waits in it: that stays in the outbox, and is sent again from there.
+
+    The client's own `stop` flushes first, for ever while Kafka is away, and would send behind its successor's back.
+    """
+    client._closed = True
+    routine = client._sender.sender_task
+    if routine is not None:
+        routine.cancel()
+    await client.client.close()
+    if routine is not None:
+        await asyncio.wait([routine], timeout=2)
 
 
 def consumer(

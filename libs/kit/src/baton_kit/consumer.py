@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 
 from baton_kit import broker, inbox, parked, telemetry
-from baton_kit.apply import App, Record, Subscription, apply_batch
+from baton_kit.apply import App, PositionWentBack, Record, Subscription, settle_batch
 from baton_kit.failpoint import failpoint
 from baton_kit.outages import Unprocessable, is_outage
 from baton_kit.telemetry import log
@@ -59,10 +59,13 @@ class Consumer(Generic[App]):
     client_id: str = "baton"
     healthy: bool = False
     reason: str = "starting"
+    away: bool = False
     applied: int = 0
     moved_at: float = 0.0
     backlogs: dict[TopicPartition, Backlog] = field(default_factory=dict)
     outside_log: dict[TopicPartition, int] = field(default_factory=dict)
+    known: dict[TopicPartition, int | None] = field(default_factory=dict)
+    """The position of each partition that this member read or wrote last; None before the first one is written."""
 
     async def run(self) -> None:
         """Consume. A stuck client is made anew; stuck three times in a row without progress, the process ends."""
@@ -107,6 +110,7 @@ class Consumer(Generic[App]):
         listener.client = client
         self.backlogs.clear()
         self.outside_log.clear()
+        self.known.clear()
         loop = asyncio.get_running_loop()
         displayed = self.moved_at = loop.time()
         try:
@@ -123,23 +127,34 @@ class Consumer(Generic[App]):
                     await self._look_again(client)
                     await self._display(client)
         finally:
-            await client.stop()
+            await _stopped(client)
 
     async def _step(self, client: AIOKafkaConsumer) -> None:
         loop = asyncio.get_running_loop()
         wait_ms = 20 if self.backlogs else 250
         polled = await client.getmany(timeout_ms=wait_ms, max_records=self.subscription.largest_batch)
         failpoint("consumer.after_poll")
-        if not self.backlogs and not self.outside_log:
+        if not self.backlogs and not self.outside_log and not self.away:
             self.healthy, self.reason = True, ""
         for tp, records in polled.items():
+            if tp not in self.known:
+                # The client began at Kafka's own position, before it was told ours.
+                await seek(self, client, [tp])
+                continue
             self.backlogs[tp] = Backlog(records)
             self.moved_at = loop.time()
             _pause(client, tp)
         for tp, backlog in list(self.backlogs.items()):
             if loop.time() < backlog.not_before:
                 continue
-            if await self._work(tp, backlog):
+            try:
+                finished = await self._work(tp, backlog)
+            except PositionWentBack:
+                log.error("database_went_back", consumer=self.subscription.group, topic=tp.topic,
+                          partition=tp.partition)  # fmt: skip
+                await seek(self, client, [tp])
+                finished = True
+            if finished:
                 # A partition that was revoked meanwhile has no backlog any more and is not ours to resume.
                 if self.backlogs.get(tp) is backlog:
                     del self.backlogs[tp]
@@ -153,10 +168,13 @@ class Consumer(Generic[App]):
             records = backlog.records[:1] if backlog.one_by_one else backlog.records
             try:
                 with telemetry.BATCH_SECONDS.labels(group).time():
-                    self.applied += await self._apply(tp, records)
+                    await self._apply(tp, records)
+            except PositionWentBack:
+                raise
             except Exception as error:
                 now = asyncio.get_running_loop().time()
                 if is_outage(error):
+                    # What failed may have been committed, or undone by a restore: the position decides.
                     pause = OUTAGE_PAUSES[min(backlog.outages, len(OUTAGE_PAUSES) - 1)]
                     backlog.outages += 1
                     backlog.not_before = now + _jittered(pause)
@@ -181,9 +199,9 @@ class Consumer(Generic[App]):
             failpoint("consumer.after_commit")
         return True
 
-    async def _apply(self, tp: TopicPartition, records: Sequence[Record], *, park: str | None = None) -> int:
+    async def _apply(self, tp: TopicPartition, records: Sequence[Record], *, park: str | None = None) -> None:
         async with self.app.db.begin() as tx:
-            return await apply_batch(
+            done = await settle_batch(
                 tx,
                 self.app,
                 self.subscription,
@@ -191,7 +209,13 @@ class Consumer(Generic[App]):
                 partition=tp.partition,
                 records=records,
                 park=park,
+                known=self.known.get(tp),
             )
+        if tp in self.known:
+            self.known[tp] = max(records[-1].offset + 1, self.known[tp] or 0)
+        self.applied += done.applied
+        if done.parked:
+            await self._wait_while_too_many_parked()
 
     async def _park(self, tp: TopicPartition, records: Sequence[Record], error: Exception) -> None:
         # Of a foreign error only its kind is written down: its text may hold a person's data.
@@ -199,7 +223,6 @@ class Consumer(Generic[App]):
         await self._apply(tp, records, park=reason)
         log.error("event_parked", consumer=self.subscription.group, topic=tp.topic, partition=tp.partition,
                   offset=records[0].offset, reason=reason, exc_info=error)  # fmt: skip
-        await self._wait_while_too_many_parked()
 
     async def _outside_log(self, client: AIOKafkaConsumer, error: OffsetOutOfRangeError) -> None:
         """Alarm and wait for a person when the log does not hold the position; a first start begins anywhere."""
@@ -220,21 +243,30 @@ class Consumer(Generic[App]):
         """Show positions and lag, and judge by them whether anything moves."""
         now = asyncio.get_running_loop().time()
         offsets, lagging = {}, False
-        for tp in client.assignment() - self.outside_log.keys():
-            position = await client.position(tp)
-            offsets[tp] = position
-            high = client.highwater(tp)
-            if high is not None:
-                waiting = len(self.backlogs[tp].records) if tp in self.backlogs else 0
-                telemetry.LAG.labels(self.subscription.group, self._plain(tp.topic), tp.partition).set(
-                    max(0, high - position + waiting)
-                )
-                lagging = lagging or high > position
+        mine = [tp for tp in client.assignment() if tp in self.known and tp not in self.outside_log]
         try:
-            await client.commit(offsets)
-        except (CommitFailedError, IllegalStateError, KafkaError):
+            async with asyncio.timeout(DISPLAY_SECONDS):
+                # Asked of the brokers: what a stuck client last saw of the log would say that nothing waits.
+                ends = await client.end_offsets(mine)
+                for tp in mine:
+                    offsets[tp] = position = await client.position(tp)
+                    waiting = len(self.backlogs[tp].records) if tp in self.backlogs else 0
+                    telemetry.LAG.labels(self.subscription.group, self._plain(tp.topic), tp.partition).set(
+                        max(0, ends[tp] - position + waiting)
+                    )
+                    lagging = lagging or ends[tp] > position
+                if offsets:
+                    await client.commit(offsets)
+        except (CommitFailedError, IllegalStateError):
             # For display only: a rebalance in between is normal, the next one shows it.
             log.debug("display_commit_failed", consumer=self.subscription.group)
+        except (KafkaError, TimeoutError) as error:
+            # An outage is no stuck client: it is waited out for ever.
+            self.moved_at = now
+            self.away = True
+            self._unhealthy(f"Kafka does not answer ({type(error).__name__})")
+            return
+        self.away = False
         if not lagging or self.backlogs:
             self.moved_at = now
         if now - self.moved_at > NO_PROGRESS_SECONDS:
@@ -251,6 +283,7 @@ class Consumer(Generic[App]):
             if moved_to is not None and moved_to != stuck_at:
                 del self.outside_log[tp]
                 client.seek(tp, moved_to)
+                self.known[tp] = moved_to
                 _resume(client, tp)
 
     def _unhealthy(self, reason: str) -> None:
@@ -269,6 +302,7 @@ class _Seek(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for tp in revoked:
+            self.member.known.pop(tp, None)
             self.member.backlogs.pop(tp, None)
             self.member.outside_log.pop(tp, None)
 
@@ -290,10 +324,12 @@ async def seek(member: Consumer[App], client: AIOKafkaConsumer, partitions: Iter
             member._unhealthy(type(error).__name__)
             await asyncio.sleep(_jittered(0.5))
     for tp in partitions:
+        position = known.get((member._plain(tp.topic), tp.partition))
         try:
-            client.seek(tp, known.get((member._plain(tp.topic), tp.partition), 0))
+            client.seek(tp, position or 0)
         except IllegalStateError:
             continue  # taken away again meanwhile
+        member.known[tp] = position
 
 
 def _pause(client: AIOKafkaConsumer, tp: TopicPartition) -> None:
@@ -304,6 +340,15 @@ def _pause(client: AIOKafkaConsumer, tp: TopicPartition) -> None:
 def _resume(client: AIOKafkaConsumer, tp: TopicPartition) -> None:
     if tp in client.assignment():
         client.resume(tp)
+
+
+async def _stopped(client: AIOKafkaConsumer) -> None:
+    """Leave the group; while Kafka is away that is left to the session's time-out."""
+    try:
+        async with asyncio.timeout(3):
+            await client.stop()
+    except (KafkaError, TimeoutError):
+        await client._client.close()
 
 
 def _jittered(seconds: float) -> float:

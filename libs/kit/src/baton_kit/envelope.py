@@ -18,6 +18,7 @@ Headers = list[tuple[str, bytes]]
 
 CONTENT_TYPE = b"application/protobuf"
 REPLAY_HEADER = "baton-replay"
+_READ = frozenset({"ce_specversion", "ce_id", "ce_type", "ce_time", "content-type", "traceparent", REPLAY_HEADER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ def decode(
     offset: int,
 ) -> Received[Message]:
     """Return the event in a Kafka record. Raises Undecodable with a reason free of content."""
-    found = {name: _text(name, raw) for name, raw in headers}
+    # Other systems may add headers of any kind; only these are ours to judge.
+    found = {name: _text(name, raw) for name, raw in headers if name in _READ}
     for name in ("ce_specversion", "ce_id", "ce_type", "ce_time"):
         if not found.get(name):
             raise Undecodable(f"the header {name} is missing")
@@ -149,7 +151,9 @@ def decode(
     )
 
 
-def _text(name: str, value: bytes) -> str:
+def _text(name: str, value: bytes | None) -> str:
+    if value is None:
+        raise Undecodable(f"the header {name} has no value")
     try:
         text = value.decode()
     except UnicodeDecodeError:

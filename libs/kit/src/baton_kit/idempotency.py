@@ -40,7 +40,8 @@ async def idempotent(
         raise Problem(400, "Idempotency-Key is missing", detail="Send a new `Idempotency-Key` header with each write.")
     connection = await raw(tx)
     body = await request.body()
-    asked = hashlib.sha256(b"\x00".join([request.method.encode(), request.url.path.encode(), body])).digest()
+    parts = [request.method.encode(), request.url.path.encode(), request.url.query.encode(), body]
+    asked = hashlib.sha256(b"\x00".join(parts)).digest()
     # The lock ends with the transaction: whoever does not get it meets a first request still under way.
     mine = await connection.fetchval(
         "SELECT pg_try_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 11))", caller.key_id, key

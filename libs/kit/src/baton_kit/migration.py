@@ -3,11 +3,14 @@
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from alembic import command, context
-from alembic.config import Config
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# alembic is imported where it is used: of all roles only `migrate` needs it, and it takes a quarter of a start.
 
 RING = 10
 """Slots of a lane's ring."""
@@ -143,6 +146,8 @@ def create_kit_schema_v1(op: Any) -> None:
 
 def run_env(metadata: sa.MetaData) -> None:
     """Be the whole of a service's `migrations/env.py`: one transaction, short lock waits, safe to run twice at once."""
+    from alembic import context
+
     if context.is_offline_mode():
         context.configure(dialect_name="postgresql", target_metadata=metadata, literal_binds=True)
         with context.begin_transaction():
@@ -179,8 +184,10 @@ def _not_a_ring_partition(name: str | None, type_: str, _parents: object) -> boo
     return not (type_ == "table" and name is not None and name.startswith("outbox_s"))
 
 
-def alembic_config(package: str, *, url: str) -> Config:
+def alembic_config(package: str, *, url: str) -> "Config":
     """Return the alembic configuration of a service whose migrations lie in `<package>/migrations`."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(migrations_of(package)))
     config.set_main_option("path_separator", "os")
@@ -195,15 +202,21 @@ def migrations_of(package: str) -> Path:
 
 def migrate(package: str, *, url: str) -> None:
     """Bring the database to the newest revision. Safe to run twice, also at the same time."""
+    from alembic import command
+
     command.upgrade(alembic_config(package, url=url), "head")
 
 
 def check(package: str, *, url: str) -> None:
     """Fail when the tables of the code differ from what the migrations make."""
+    from alembic import command
+
     command.check(alembic_config(package, url=url))
 
 
 def sql(package: str, revisions: Sequence[str] = ("head",)) -> None:
     """Print the migrations as SQL, for review and linting."""
+    from alembic import command
+
     for revision in revisions:
         command.upgrade(alembic_config(package, url="postgresql://"), revision, sql=True)

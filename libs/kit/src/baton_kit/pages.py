@@ -41,6 +41,7 @@ def decode_cursor(cursor: str | None, *, kinds: Sequence[type]) -> list[Any] | N
         or len(position) != len(kinds)
         or any(type(part) is not kind for part, kind in zip(position, kinds, strict=True))
         or any(isinstance(part, str) and "\x00" in part for part in position)
+        or any(isinstance(part, int) and not -(2**63) <= part < 2**63 for part in position)
     ):
         raise Problem(400, "The cursor is not valid", detail="Start again without `cursor`.")
     return position

@@ -10,8 +10,9 @@ from google.protobuf.message import Message
 from baton_kit import inbox
 from baton_kit.apply import App, Subscription, handle
 from baton_kit.db import Tx, raw
-from baton_kit.envelope import Received, decode
+from baton_kit.envelope import Received, Undecodable, decode
 from baton_kit.failpoint import failpoint
+from baton_kit.outages import Unprocessable, is_outage
 from baton_kit.outbox import unpack
 from baton_kit.telemetry import log
 
@@ -88,29 +89,86 @@ async def skip(tx: Tx, parked_id: int) -> Parked | None:
 
 
 async def replay_unrouted(app: App, subscription: Subscription[App], *, page: int = 500) -> int:
-    """Apply what an older version kept because it knew no handler for it; returns how many events were applied."""
+    """Apply what an older version kept because it knew no handler for it; returns how many events were applied.
+
+    One member of the group at a time, so that the order per key holds. What cannot be applied stays parked, with its
+    reason, and blocks its key from then on.
+    """
     names = sorted(t.DESCRIPTOR.full_name for t in subscription.handlers)
     ignored = sorted(t.DESCRIPTOR.full_name for t in subscription.ignores)
     done = 0
     while True:
-        async with app.db.begin() as tx:
-            connection = await raw(tx)
+        try:
+            applied = await _replay_page(app, subscription, names, ignored, page=page)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            # One by one, only the bad event stands out.
+            applied = await _replay_page(app, subscription, names, ignored, page=1, park_failing=True)
+        if applied is None:
+            return done
+        done += applied
+
+
+async def _replay_page(
+    app: App,
+    subscription: Subscription[App],
+    names: list[str],
+    ignored: list[str],
+    *,
+    page: int,
+    park_failing: bool = False,
+) -> int | None:
+    group = subscription.group
+    async with app.db.begin() as tx:
+        connection = await raw(tx)
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1 || chr(31) || 'unrouted', 13))", group
+        )
+        await connection.execute(
+            "DELETE FROM parked WHERE consumer = $1 AND reason = 'unrouted' AND type = ANY($2::text[])", group, ignored
+        )
+        found = await connection.fetch(
+            "SELECT key FROM parked WHERE consumer = $1 AND reason = 'unrouted' AND type = ANY($2::text[]) "
+            "ORDER BY id LIMIT $3",
+            group, names, page,
+        )  # fmt: skip
+        if not found:
+            return None
+        keys = sorted({row["key"] for row in found})
+        await inbox.lock_keys(tx, group, keys)
+        # Behind a parked event of their key they wait in its queue, in the order they came.
+        blocked = sorted(await inbox.blocked_keys(tx, group, keys))
+        await connection.execute(
+            "UPDATE parked SET reason = 'blocked', detail = 'behind a parked event of this key' "
+            "WHERE consumer = $1 AND reason = 'unrouted' AND type = ANY($2::text[]) AND key = ANY($3::text[])",
+            group, names, blocked,
+        )  # fmt: skip
+        rows = await connection.fetch(
+            f"SELECT {_COLUMNS} FROM parked WHERE consumer = $1 AND reason = 'unrouted' "  # noqa: S608 - fixed columns
+            "AND type = ANY($2::text[]) AND key = ANY($3::text[]) ORDER BY id LIMIT $4",
+            group, names, keys, page,
+        )  # fmt: skip
+        try:
+            async with tx.begin_nested():
+                await handle(tx, app, subscription, [_event(row, subscription) for row in rows])
+        except Exception as error:
+            if is_outage(error) or not park_failing:
+                raise
+            poison = isinstance(error, Undecodable)
+            spoken = str(error) if isinstance(error, Undecodable | Unprocessable) else type(error).__name__
             await connection.execute(
-                "DELETE FROM parked WHERE consumer = $1 AND reason = 'unrouted' AND type = ANY($2::text[])",
-                subscription.group, ignored,
+                "UPDATE parked SET reason = $2, detail = $3 WHERE id = $1",
+                rows[0]["id"], "poison" if poison else "handler", spoken[:500],
             )  # fmt: skip
-            rows = await connection.fetch(
-                f"SELECT {_COLUMNS} FROM parked WHERE consumer = $1 AND reason = 'unrouted' "  # noqa: S608
-                "AND type = ANY($2::text[]) ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
-                subscription.group, names, page,
-            )  # fmt: skip
-            if not rows:
-                return done
-            await inbox.lock_keys(tx, subscription.group, sorted({row["key"] for row in rows}))
-            await handle(tx, app, subscription, [_event(row, subscription) for row in rows])
-            await _settle(tx, subscription.group, rows, outcome="applied")
-        done += len(rows)
-        log.info("unrouted_applied", consumer=subscription.group, events=len(rows))
+            await connection.execute(
+                "INSERT INTO parked_key (consumer, key) VALUES ($1, $2) ON CONFLICT DO NOTHING", group, rows[0]["key"]
+            )
+            log.error("unrouted_event_parked", consumer=group, reason=spoken)
+            return 0
+        await _settle(tx, group, rows, outcome="applied")
+    log.info("unrouted_applied", consumer=group, events=len(rows))
+    return len(rows)
 
 
 async def _settle(tx: Tx, group: str, rows: Sequence[Any], *, outcome: str) -> None:

@@ -1,12 +1,14 @@
 """Errors for people and programs: RFC 9457 problem details that never repeat the refused value."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from baton_kit import telemetry
 from baton_kit.outages import is_outage
@@ -78,18 +80,43 @@ def add_problem_handlers(api: FastAPI) -> None:
             Problem(422, "The request is not valid", detail=detail, errors=errors), instance=request.url.path
         )
 
-    async def on_error(request: Request, error: Exception) -> Response:
-        if is_outage(error):
-            log.warning("request_met_outage", path=_route(request), error=type(error).__name__)
-            return problem_response(outage_problem(), instance=request.url.path)
-        log.error("request_failed", path=_route(request), error=type(error).__name__, exc_info=error)
-        detail = "The fault is ours. Report it with the trace id."
-        return problem_response(Problem(500, "Unexpected error", detail=detail), instance=request.url.path)
-
     api.add_exception_handler(Problem, on_problem)
     api.add_exception_handler(HTTPException, on_http)
     api.add_exception_handler(RequestValidationError, on_invalid)
-    api.add_exception_handler(Exception, on_error)
+    # Not a handler for Exception: the framework runs those outside of the trace and raises the error once more.
+    api.add_middleware(Answered)
+
+
+class Answered:
+    """Pure ASGI: an error that nothing else answered becomes a problem, 503 for an outage and 500 for a fault."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started = False
+
+        async def send_and_note(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            await _unexpected(scope, error)(scope, receive, send)
+
+
+def _unexpected(scope: Scope, error: Exception) -> Response:
+    if is_outage(error):
+        log.warning("request_met_outage", path=_route(scope), error=type(error).__name__)
+        return problem_response(outage_problem(), instance=scope["path"])
+    log.error("request_failed", path=_route(scope), error=type(error).__name__, exc_info=error)
+    detail = "The fault is ours. Report it with the trace id."
+    return problem_response(Problem(500, "Unexpected error", detail=detail), instance=scope["path"])
 
 
 def _pointer(location: Sequence[str | int]) -> str:
@@ -100,6 +127,6 @@ def _pointer(location: Sequence[str | int]) -> str:
     return f"#{place}/" + "/".join(rest)
 
 
-def _route(request: Request) -> str:
+def _route(scope: Scope) -> str:
     # The pattern, not the path: paths may carry what a log must not.
-    return getattr(request.scope.get("route"), "path", "unknown")
+    return getattr(scope.get("route"), "path", "unknown")

@@ -30,6 +30,10 @@ LEASE_SECONDS = 10
 SMALLEST_PAGE, LARGEST_PAGE = 500, 8_000
 FASTEST_POLL, SLOWEST_POLL = 0.003, 0.1
 NOTHING_SEEN = "1:1:"
+_PUBLISHED_BEFORE, _REPLAYED_BEFORE = "3", "4:4:"
+"""The lowest ordinary transaction id, which no transaction after initdb has, and a snapshot that sees it alone."""
+ACKNOWLEDGED_WITHIN = 10.0
+"""Seconds for a page; the client itself would repeat for ever and keep the relay from saying that it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ class Relay:
                 pause = min(pause * 1.5, SLOWEST_POLL)
         finally:
             self.page = SMALLEST_PAGE
-            await producer.stop()
+            await broker.abandon(producer)
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -224,19 +228,27 @@ async def _begin_anew(tx: Tx, cursor: Cursor) -> Cursor:
         "SELECT setval(pg_get_serial_sequence('outbox', 'id'), greatest((SELECT max(id) FROM outbox), "
         "(SELECT last_value FROM outbox_id_seq)))"
     )
-    # 2. The rows become this transaction's: visible to every later snapshot, to none before.
+    # 2. What was out by the old cursor gets the id of bootstrap, visible to every snapshot; the rest becomes this
+    #    transaction's. Both are beyond NOTHING_SEEN.
     await connection.execute(
-        f"UPDATE outbox SET xid = pg_current_xact_id() WHERE slot BETWEEN {first} AND {first + RING - 1} "  # noqa: S608
-        "AND shard BETWEEN $1 AND $2",
-        cursor.shard_from, cursor.shard_to,
+        f"""
+        UPDATE outbox SET xid = CASE
+            WHEN pg_visible_in_snapshot(xid, $3::text::pg_snapshot)
+              OR (pg_visible_in_snapshot(xid, $4::text::pg_snapshot) AND id <= $5) THEN '{_PUBLISHED_BEFORE}'::xid8
+            ELSE pg_current_xact_id() END
+        WHERE slot BETWEEN {first} AND {first + RING - 1} AND shard BETWEEN $1 AND $2
+        """,  # noqa: S608 - numbers of the kit's own
+        cursor.shard_from, cursor.shard_to, cursor.snap_from, cursor.snap_to, cursor.last_id,
     )  # fmt: skip
     # 3. The window is the whole ring; what was out already is marked as a replay.
     await connection.execute(
         "UPDATE outbox_cursor SET snap_from = $3::text::pg_snapshot, snap_to = NULL, last_id = 0, "
-        "replayed_to = pg_current_snapshot() WHERE lane = $1 AND shard_from = $2",
-        cursor.lane, cursor.shard_from, NOTHING_SEEN,
+        "replayed_to = $4::text::pg_snapshot WHERE lane = $1 AND shard_from = $2",
+        cursor.lane, cursor.shard_from, NOTHING_SEEN, _REPLAYED_BEFORE,
     )  # fmt: skip
-    return Cursor(cursor.lane, cursor.shard_from, cursor.shard_to, NOTHING_SEEN, None, 0, None, cursor.epoch)
+    return Cursor(
+        cursor.lane, cursor.shard_from, cursor.shard_to, NOTHING_SEEN, None, 0, _REPLAYED_BEFORE, cursor.epoch
+    )
 
 
 async def publish_page(
@@ -261,8 +273,8 @@ async def publish_page(
         return cursor, 0
 
     # 2. Everything is sent before anything is awaited; then every acknowledgement is awaited.
-    acknowledgements = []
-    try:
+    async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
+        acknowledgements = []
         for row in rows:
             headers = unpack(row["headers"])
             if row["replayed"]:
@@ -270,12 +282,12 @@ async def publish_page(
             acknowledgements.append(
                 await producer.send(prefix + row["topic"], value=row["value"], key=row["key"].encode(), headers=headers)
             )
+            acknowledgements[-1].add_done_callback(_heard)
         failpoint("relay.after_send")
-    finally:
-        settled = await asyncio.gather(*acknowledgements, return_exceptions=True)
-    for outcome in settled:
-        if isinstance(outcome, BaseException):
-            raise outcome
+        if acknowledgements:
+            done, _ = await asyncio.wait(acknowledgements, return_when=asyncio.FIRST_EXCEPTION)
+            for acknowledgement in done:
+                acknowledgement.result()
     failpoint("relay.after_acknowledgement")
 
     # 3. Compare and set: a holder that was paused beyond its lease fails here.
@@ -313,3 +325,9 @@ async def publish_page(
     if done == "UPDATE 0":
         raise LeaseLost
     return moved, len(rows)
+
+
+def _heard(acknowledgement: "asyncio.Future[Any]") -> None:
+    # The first failure is raised where it is awaited; the others are the same outage and need no warning of their own.
+    if not acknowledgement.cancelled():
+        acknowledgement.exception()

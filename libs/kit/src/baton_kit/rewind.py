@@ -13,7 +13,10 @@ WHERE slot BETWEEN $1 AND $2 AND appended_at >= $3
 # Everything from the first transaction on counts as unseen, also what an earlier rewind has not reached yet.
 _BACK = """
 UPDATE outbox_cursor SET
-    replayed_to = snap_from, snap_to = NULL, last_id = 0,
+    -- A rewind that follows another before it is through keeps what the first one knew to be out.
+    replayed_to = CASE WHEN pg_snapshot_xmax(replayed_to) > pg_snapshot_xmax(snap_from) THEN replayed_to
+        ELSE snap_from END,
+    snap_to = NULL, last_id = 0,
     epoch = epoch + 1, holder = NULL, lease_until = NULL,
     snap_from = CASE WHEN pg_snapshot_xmin(snap_from) <= $2::text::xid8 THEN snap_from
         ELSE ($2::text || ':' || $2::text || ':')::pg_snapshot END

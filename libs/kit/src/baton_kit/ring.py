@@ -65,14 +65,13 @@ async def turn(db: Database, lane: str, *, days: float = 1.0) -> bool:
 async def empty(db: Database, lane: str, *, replay_days: int = REPLAY_DAYS) -> list[int]:
     """Truncate the slots that lie behind every cursor and beyond the replay window; returns which."""
     done = []
-    async with db.begin() as tx:
-        present = await (await raw(tx)).fetchval("SELECT slot FROM outbox_ring WHERE lane = $1", lane)
     for slot in range(LANES[lane], LANES[lane] + RING):
-        if slot == present:
-            continue
         try:
             async with db.begin() as tx:
                 connection = await raw(tx)
+                # Holding the ring's row, nobody turns to this slot between the question and the TRUNCATE.
+                if slot == await connection.fetchval("SELECT slot FROM outbox_ring WHERE lane = $1 FOR UPDATE", lane):
+                    continue
                 if await _is_empty(tx, slot):
                     continue
                 if await connection.fetchval(_BEHIND_EVERY_CURSOR, slot, lane, replay_days):

@@ -1,6 +1,7 @@
 """A process of a service: named tasks under one group, one role, one way to stop."""
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -119,6 +120,8 @@ async def _serve(service: Service[App], settings: ServiceSettings, role: str) ->
             log.info("process_started", tasks=sorted([*tasks, *serving]))
             await stop.wait()
 
+            # Whatever does not hear its cancellation must not keep the process beyond its time.
+            loop.call_later(DRAIN_SECONDS + 2, os._exit, 1)
             # 1. Not ready any more; 2. finish the requests under way; 3. stop the work; 4. go.
             log.info("process_stops")
             started = time.monotonic()
@@ -190,7 +193,8 @@ async def _served(one: Server, name: str) -> None:
         await one.serve()
     except SystemExit:
         # uvicorn exits where it should raise: the port is taken.
-        raise RuntimeError(f"the {name} listener cannot use its address; is another process on the port?") from None
+        log.error("listener_failed", listener=name, hint="its address cannot be used; is another process on the port?")
+        raise RuntimeError(name) from None
 
 
 def _release(relay: Relay) -> Callable[[], Awaitable[None]]:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 PREFIX = "BATON_"
 
@@ -124,6 +130,10 @@ def load_settings(cls: type[S]) -> S:
     """Read the settings, or print all errors at once, without the refused values, and exit with 2."""
     try:
         return cls()  # type: ignore[call-arg]  # the fields come from the environment
+    except SettingsError as error:
+        # A value that should be JSON and is not; the text names the field only.
+        print(f"The configuration is wrong:\n  {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
     except ValidationError as error:
         print("The configuration is wrong:", file=sys.stderr)  # noqa: T201
         for line in error.errors(include_input=False, include_url=False):

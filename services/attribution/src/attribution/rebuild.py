@@ -1,20 +1,16 @@
 """Make the projection anew from the facts, or hold the one in use against what the facts say."""
 
-import argparse
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING, Final
-
-from baton_kit.db import Tx
-from baton_kit.failpoint import failpoint
 
 from attribution import store
 from attribution.contribution import Credit, Deal, Projection, Total, TotalKey, credits_of, totals_of
 from attribution.credit import credit_anew
 from attribution.models import Parameters
+from baton_kit.db import Tx
+from baton_kit.failpoint import failpoint
 
 if TYPE_CHECKING:
     from attribution.app import App
@@ -81,6 +77,7 @@ async def rebuild(app: "App", parameters: Parameters | None = None) -> Rebuilt:
     async with app.db.begin() as tx:
         if not await store.one_rebuild_at_a_time(tx):
             raise AlreadyRebuilding
+        await store.no_time_limit(tx)
         # 1. Up to the last committed position the facts stand still: they can be read page by page.
         start = await store.position(tx)
         present = await store.current_projection(tx)
@@ -182,9 +179,7 @@ def _padded(credits: Sequence[Credit], length: int) -> list[Credit | None]:
     return [*credits, *([None] * (length - len(credits)))]
 
 
-def _total_differences(
-    stored: Mapping[TotalKey, Total], rebuilt: Mapping[TotalKey, Total]
-) -> Iterator[Difference]:
+def _total_differences(stored: Mapping[TotalKey, Total], rebuilt: Mapping[TotalKey, Total]) -> Iterator[Difference]:
     for cell in sorted({*stored, *rebuilt}, key=lambda c: (c.model, c.dimension, c.key, c.currency, c.closed_on)):
         ours, theirs = stored.get(cell), rebuilt.get(cell)
         if ours != theirs:

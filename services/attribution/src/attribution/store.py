@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date, datetime
 from typing import Any
 
-from baton_kit.db import Tx, raw
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
@@ -14,9 +13,10 @@ from attribution.contribution import Credit, Deal, Projection, Total, TotalKey
 from attribution.facts import Fact
 from attribution.models import MODELS, Parameters, Touch
 from attribution.tables import TABLE_OF
+from baton_kit.db import Tx, raw
 
 _CREDIT_COLUMNS = tuple(f.name for f in dataclasses.fields(Credit))
-_DIALECT = postgresql.dialect()
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def _insert_statement(table: Table) -> str:
@@ -71,7 +71,8 @@ FROM deal_version
 async def latest_deals(tx: Tx, lead_ids: Set[str]) -> list[Deal]:
     """Return every deal that any version puts on one of these leads, as its latest version has it."""
     rows = await (await raw(tx)).fetch(
-        f"{_LATEST_DEAL} WHERE deal_id IN (SELECT deal_id FROM deal_version WHERE lead_id = ANY($1::text[])) "
+        f"{_LATEST_DEAL} WHERE deal_id IN "  # noqa: S608 - our own text
+        "(SELECT deal_id FROM deal_version WHERE lead_id = ANY($1::text[])) "
         "ORDER BY deal_id, sequence DESC",
         list(lead_ids),
     )
@@ -155,14 +156,15 @@ async def delete_retired(tx: Tx, *, limit: int) -> int:
 
 
 async def one_rebuild_at_a_time(tx: Tx) -> bool:
-    """Take the right to rebuild until the end of the transaction; False when another holds it.
+    """Take the right to rebuild until the end of the transaction; False when another holds it."""
+    statement = "SELECT pg_try_advisory_xact_lock(hashtextextended('attribution.rebuild', 0))"
+    return bool(await (await raw(tx)).fetchval(statement))
 
-    Lifts the limits on the length of this transaction: it reads every fact there is.
-    """
-    connection = await raw(tx)
-    await connection.execute("SET LOCAL transaction_timeout = 0")
-    return bool(
-        await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended('attribution.rebuild', 0))")
+
+async def no_time_limit(tx: Tx) -> None:
+    """Let this transaction take as long as it needs: it reads every fact there is. Its statements stay limited."""
+    await (await raw(tx)).execute(
+        "SET LOCAL transaction_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
     )
 
 
@@ -198,14 +200,11 @@ async def credits_page(
 def _by_deal(rows: Iterable[Any]) -> dict[str, tuple[Credit, ...]]:
     found: dict[str, list[Credit]] = defaultdict(list)
     for row in rows:
-        *fields, credits = row
-        found[row["deal_id"]].append(Credit(*fields, credits=tuple(credits)))
+        found[row["deal_id"]].append(Credit(**{**row, "credits": tuple(row["credits"])}))
     return {deal_id: tuple(credits) for deal_id, credits in found.items()}
 
 
-async def replace_credits(
-    tx: Tx, projection: Projection, *, deal_ids: Set[str], credits: Sequence[Credit]
-) -> None:
+async def replace_credits(tx: Tx, projection: Projection, *, deal_ids: Set[str], credits: Sequence[Credit]) -> None:
     """Put these credits in the place of all that the deals had."""
     connection = await raw(tx)
     await connection.execute(
@@ -290,3 +289,89 @@ async def stored_totals(tx: Tx, projection: Projection) -> dict[TotalKey, Total]
         projection.generation_id,
     )
     return {TotalKey(*row[:5]): Total(row[5], row[6]) for row in rows}
+
+
+# --- reports ----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyTotal:
+    """What one model gives to one key in one currency."""
+
+    model: str
+    key: str
+    currency: str
+    credit_minor: int
+    deals: int
+
+
+async def totals_by_key(
+    tx: Tx,
+    projection: Projection,
+    models: Sequence[str],
+    *,
+    dimension: str,
+    closed_from: date | None,
+    closed_to: date | None,
+    currency: str | None,
+) -> list[KeyTotal]:
+    """Add the totals up over the days from..to, both included; the largest credit comes first."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT model, key, currency, sum(credit_minor)::bigint AS credit_minor, sum(deals)::bigint AS deals "
+        "FROM credit_total WHERE generation_id = $1 AND model = ANY($2::text[]) AND dimension = $3 "
+        "AND closed_on >= COALESCE($4::date, '-infinity') AND closed_on <= COALESCE($5::date, 'infinity') "
+        "AND ($6::text IS NULL OR currency = $6) "
+        "GROUP BY model, key, currency ORDER BY model, currency, 4 DESC, key",
+        projection.generation_id, list(models), dimension, closed_from, closed_to, currency,
+    )  # fmt: skip
+    return [KeyTotal(*row) for row in rows]
+
+
+async def leads_by_stage(tx: Tx, *, created_from: date | None, created_to: date | None) -> Mapping[str, int]:
+    """Count the leads that reached each stage, of those created in the days from..to (all, without both).
+
+    A lead is counted once a stage, however often it went through it. Test leads are left out.
+    """
+    row = await (await raw(tx)).fetchrow(
+        """
+        WITH cohort AS (
+            SELECT lead_id FROM lead
+            GROUP BY lead_id
+            HAVING NOT bool_or(test)
+               AND (min(occurred_at) AT TIME ZONE 'UTC')::date
+                   BETWEEN COALESCE($1::date, '-infinity') AND COALESCE($2::date, 'infinity')
+        ), deal AS (
+            SELECT DISTINCT ON (deal_id) lead_id, outcome FROM deal_version ORDER BY deal_id, sequence DESC
+        ), reached AS (
+            SELECT lead_id, 'lead' AS stage FROM lead
+            UNION SELECT lead_id, 'qualified' FROM qualified
+            UNION SELECT lead_id, 'accepted' FROM handoff_version
+                WHERE state IN ('accepted', 'working', 'opportunity', 'won')
+            UNION SELECT lead_id, 'accepted' FROM feedback WHERE kind = 'accepted'
+            UNION SELECT lead_id, 'opportunity' FROM handoff_version WHERE state = 'opportunity'
+            UNION SELECT lead_id, 'opportunity' FROM deal
+            UNION SELECT lead_id, 'won' FROM deal WHERE outcome = 'won'
+        )
+        SELECT count(*) FILTER (WHERE stage = 'lead') AS lead,
+               count(*) FILTER (WHERE stage = 'qualified') AS qualified,
+               count(*) FILTER (WHERE stage = 'accepted') AS accepted,
+               count(*) FILTER (WHERE stage = 'opportunity') AS opportunity,
+               count(*) FILTER (WHERE stage = 'won') AS won
+        FROM reached JOIN cohort USING (lead_id)
+        """,
+        created_from, created_to,
+    )  # fmt: skip
+    return dict(row)
+
+
+async def credited_deals(tx: Tx, projection: Projection, lead_id: str) -> list[tuple[Deal, tuple[Credit, ...]]]:
+    """Return the won deals of a lead with their credits."""
+    deals = [deal for deal in await latest_deals(tx, {lead_id}) if deal.lead_id == lead_id]
+    credits = await stored_credits(tx, projection, deal_ids=[deal.deal_id for deal in deals])
+    return [(deal, credits[deal.deal_id]) for deal in deals if deal.deal_id in credits]
+
+
+async def knows_lead(tx: Tx, lead_id: str) -> bool:
+    """Say whether any fact names the lead."""
+    tables = " UNION ALL ".join(f"SELECT FROM {table.name} WHERE lead_id = $1" for table in TABLE_OF.values())
+    return bool(await (await raw(tx)).fetchval(f"SELECT EXISTS ({tables})", lead_id))

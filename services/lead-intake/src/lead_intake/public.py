@@ -125,9 +125,8 @@ class Webhooks:
         kept = provider.kept(incoming)
         try:
             inquiries = provider.parse(incoming, source)
-            delivery = delivery_of(
-                incoming, source, inquiries, body=kept, traceparent=telemetry.traceparent() if self._traced else None
-            )
+            cause = (telemetry.traceparent() if self._traced else None) or telemetry.cause(headers.get("traceparent"))
+            delivery = delivery_of(incoming, source, inquiries, body=kept, traceparent=cause)
         except Unparsable as error:
             delivery = unreadable(incoming, source, reason=error.reason, body=kept)
         except Exception as error:

@@ -1,7 +1,6 @@
 """The agreement: what both departments signed, read from its canonical bytes."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 from qualification.canonical import canonical_bytes, digest_of
 from qualification.criteria import Condition, CriteriaError, check_condition, define_terms
 from qualification.document import DocumentRefused, Flaw, Tree, pointer_of, read_document
-from qualification.schema import AgreementForm, EngagementForm
+from qualification.schema import AgreementForm, EngagementForm, RuleForm
 
 RESERVED_IDS: Final = frozenset({"fit", "engagement", "cap"})
 _SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400}
@@ -68,7 +67,7 @@ class Agreement:
     disqualifiers: tuple[Criterion, ...]
     fit: tuple[FitRule, ...]
     engagement: tuple[EngagementRule, ...]
-    caps: Mapping[Literal["fit", "engagement"], int]
+    caps: Mapping[str, int]
     threshold: int
     reasons: tuple[Reason, ...]
     sla: Sla
@@ -90,9 +89,7 @@ def read_agreement(raw: bytes, format: Literal["yaml", "json"]) -> Agreement:
     try:
         form = AgreementForm.model_validate(tree.value)
     except ValidationError as error:
-        raise DocumentRefused(
-            [_flaw_of(detail, tree) for detail in error.errors(include_url=False)]
-        ) from None
+        raise DocumentRefused([_flaw_of(detail, tree) for detail in error.errors(include_url=False)]) from None
     return _checked(form, tree)
 
 
@@ -128,8 +125,7 @@ def _checked(form: AgreementForm, tree: Tree) -> Agreement:
         document=b"",
         digest="",
         gates=tuple(
-            Criterion(id=g.id, when=condition(g.when, "lead", "gates", i, "when"))
-            for i, g in enumerate(form.gates)
+            Criterion(id=g.id, when=condition(g.when, "lead", "gates", i, "when")) for i, g in enumerate(form.gates)
         ),
         disqualifiers=tuple(
             Criterion(id=d.id, when=condition(d.when, "lead", "disqualifiers", i, "when"))
@@ -174,12 +170,13 @@ def _inconsistencies(form: AgreementForm) -> Iterator[tuple[str, str]]:
     if {party.department for party in form.parties} != {"marketing", "sales"}:
         yield pointer_of("parties"), "must name marketing and sales once each"
     seen: dict[str, str] = {}
-    for section, rules in (
+    sections: tuple[tuple[str, Sequence[RuleForm]], ...] = (
         ("gates", form.gates),
         ("disqualifiers", form.disqualifiers),
         ("fit", form.fit),
         ("engagement", form.engagement),
-    ):
+    )
+    for section, rules in sections:
         for i, rule in enumerate(rules):
             pointer = pointer_of(section, i, "id")
             if rule.id in RESERVED_IDS:
@@ -223,9 +220,7 @@ def _flaw_of(error: Any, tree: Tree) -> Flaw:
     if kind == "missing":
         return tree.flaw(pointer_of(*path[:-1]), f"the key '{path[-1]}' is missing")
     if kind == "extra_forbidden":
-        return tree.flaw(
-            pointer_of(*path), "this key is not known here; the published schema lists those that are"
-        )
+        return tree.flaw(pointer_of(*path), "this key is not known here; the published schema lists those that are")
     return tree.flaw(pointer_of(*path), str(error["msg"]).replace("Input should", "should"))
 
 

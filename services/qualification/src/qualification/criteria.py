@@ -39,9 +39,51 @@ RESERVED: Final = (
     _ROOTS
     | _REFUSED
     | frozenset(
-        "as break const continue else false for function if import in let loop package namespace null return true "
-        "var void while all bool bytes contains endsWith exists exists_one filter has int list map matches size "
-        "startsWith string type uint optional cel math strings".split()
+        [
+            "as",
+            "break",
+            "const",
+            "continue",
+            "else",
+            "false",
+            "for",
+            "function",
+            "if",
+            "import",
+            "in",
+            "let",
+            "loop",
+            "package",
+            "namespace",
+            "null",
+            "return",
+            "true",
+            "var",
+            "void",
+            "while",
+            "all",
+            "bool",
+            "bytes",
+            "contains",
+            "endsWith",
+            "exists",
+            "exists_one",
+            "filter",
+            "has",
+            "int",
+            "list",
+            "map",
+            "matches",
+            "size",
+            "startsWith",
+            "string",
+            "type",
+            "uint",
+            "optional",
+            "cel",
+            "math",
+            "strings",
+        ]
     )
 )
 """Words that cannot name a term of the glossary."""
@@ -253,7 +295,9 @@ def _raise_readable(message: str, scope: Scope) -> NoReturn:
             if scope == _scope_of(name):
                 detail = f"unknown field '{name}'; a touch has {', '.join(TOUCH_FIELDS)}"
         else:
-            detail = f"unknown name '{name}': not a feature, a function or a term that may stand in a rule about the {scope}"
+            detail = (
+                f"unknown name '{name}': not a feature, a function or a term that may stand in a rule about the {scope}"
+            )
     raise CriteriaError(detail, line=line, column=column)
 
 
@@ -324,9 +368,7 @@ def _type_named(name: str) -> Any:
 
 
 def _plain(type_name: str) -> str:
-    return {"INT": "a number", "UINT": "a number", "STRING": "a text"}.get(
-        type_name, f"a value of type {type_name}"
-    )
+    return {"INT": "a number", "UINT": "a number", "STRING": "a text"}.get(type_name, f"a value of type {type_name}")
 
 
 def _first_line(error: object) -> str:

@@ -283,17 +283,13 @@ def decayed(points: int, *, age_hours: int, half_life_hours: int | None) -> int:
 
 
 @lru_cache(maxsize=4096)
-def course(
-    points: int, half_life_hours: int | None, window_hours: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def course(points: int, half_life_hours: int | None, window_hours: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the points at each whole hour of age in the window, and the age at which they next change.
 
     The second tuple's last value is the window itself where points are left at its end: at that age they vanish.
     An entry of 0 means that nothing changes any more.
     """
-    values = tuple(
-        decayed(points, age_hours=age, half_life_hours=half_life_hours) for age in range(window_hours)
-    )
+    values = tuple(decayed(points, age_hours=age, half_life_hours=half_life_hours) for age in range(window_hours))
     changes = [0] * window_hours
     following = window_hours if values[-1] != 0 else 0
     for age in range(window_hours - 1, -1, -1):

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from baton.lead.v1 import lead_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from baton.lead.v1 import lead_pb2
 from qualification.canonical import MAX_INTEGER
 
 FeatureValue = bool | int | str | dict[str, str]
@@ -90,9 +90,7 @@ def features_from_event(message: lead_pb2.LeadFeatures) -> dict[str, FeatureValu
         if kind == "bool":
             features[name] = value
         elif name == "tables_version" or kind == "int":
-            features[name] = max(
-                -MAX_INTEGER, min(MAX_INTEGER, value)
-            )  # what canonical bytes can hold exactly
+            features[name] = max(-MAX_INTEGER, min(MAX_INTEGER, value))  # what canonical bytes can hold exactly
         elif kind == "string":
             features[name] = _clean(value)
         elif kind == "map":
@@ -102,9 +100,7 @@ def features_from_event(message: lead_pb2.LeadFeatures) -> dict[str, FeatureValu
 
 def touch_fields_from_event(message: lead_pb2.TouchRecorded) -> dict[str, str]:
     """Return the fields of a touch that are set; a kind this version does not know counts as none."""
-    fields = {
-        name: _clean(value) for name in TOUCH_FIELDS if name != "kind" and (value := getattr(message, name))
-    }
+    fields = {name: _clean(value) for name in TOUCH_FIELDS if name != "kind" and (value := getattr(message, name))}
     kind = TOUCH_KINDS.get(message.kind)
     if kind is not None:
         fields["kind"] = kind

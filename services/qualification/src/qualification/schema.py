@@ -4,17 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Code = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Lower case letters, digits and _.")
-]
-Id = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="Lower case letters, digits, _ and -.")
-]
+Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Lower case letters, digits and _.")]
+Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="Lower case letters, digits, _ and -.")]
 Sentence = Annotated[str, Field(min_length=1, max_length=500)]
 Expression = Annotated[str, Field(min_length=1, max_length=2_000, description="A CEL expression.")]
-Span = Annotated[
-    str, Field(pattern=r"^[1-9][0-9]{0,4}(m|h|d)$", description="Minutes, hours or days: 30m, 4h, 2d.")
-]
+Span = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}(m|h|d)$", description="Minutes, hours or days: 30m, 4h, 2d.")]
 Points = Annotated[int, Field(ge=-1_000, le=1_000, description="Whole points, not 0.")]
 Family = Literal["fit", "intent", "timing", "data", "reach", "capacity", "identity"]
 TouchKind = Literal["any", "form", "ad_click", "visit", "email", "call", "event", "chat"]
@@ -69,10 +63,12 @@ class EngagementForm(Words):
     points: Points
     half_life_hours: Annotated[int, Field(ge=1, le=8_784)] | None = None
     window_hours: Annotated[int, Field(ge=1, le=8_784)]
-    cap: (
-        Annotated[int, Field(ge=1, le=100_000, description="The most this rule may give (or take) in all.")]
-        | None
-    ) = None
+    cap: Annotated[int, Field(ge=1, le=100_000, description="The most this rule may give (or take) in all.")] | None = (
+        None
+    )
+
+
+RuleForm = GateForm | DisqualifierForm | FitForm | EngagementForm
 
 
 class CapsForm(_Form):

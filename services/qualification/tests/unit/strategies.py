@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
+
 from qualification.agreement import Agreement, read_agreement
 from qualification.scoring import Touch, hour_of
 
@@ -41,15 +42,11 @@ def agreements(draw: Any) -> Agreement:
         ],
         "gates": [
             {"id": f"g{i}", "when": when, **WORDS}
-            for i, when in enumerate(
-                draw(st.lists(st.sampled_from([*LEAD_CONDITIONS, "true", "true"]), max_size=2))
-            )
+            for i, when in enumerate(draw(st.lists(st.sampled_from([*LEAD_CONDITIONS, "true", "true"]), max_size=2)))
         ],
         "disqualifiers": [
             {"id": f"d{i}", "when": f"!({when})", **WORDS}
-            for i, when in enumerate(
-                draw(st.lists(st.sampled_from([*LEAD_CONDITIONS, "true", "true"]), max_size=1))
-            )
+            for i, when in enumerate(draw(st.lists(st.sampled_from([*LEAD_CONDITIONS, "true", "true"]), max_size=1)))
         ],
         "fit": [
             {"id": f"f{i}", "when": when, "points": draw(points), **WORDS}

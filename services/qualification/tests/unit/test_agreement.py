@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from qualification.agreement import agreement_from_canonical, read_agreement
 from qualification.canonical import digest_of
 from qualification.document import DocumentRefused, Flaw
@@ -34,10 +35,7 @@ def test_yaml_and_json_in_any_key_order_give_the_same_bytes() -> None:
     agreement = read_agreement(EXAMPLE, "yaml")
     backwards = dict(reversed(list(json.loads(agreement.document).items())))
     assert read_agreement(json.dumps(backwards, indent=3).encode(), "json").document == agreement.document
-    assert (
-        read_agreement(yaml.safe_dump(backwards, allow_unicode=True).encode(), "yaml").document
-        == agreement.document
-    )
+    assert read_agreement(yaml.safe_dump(backwards, allow_unicode=True).encode(), "yaml").document == agreement.document
 
 
 @settings(max_examples=25)

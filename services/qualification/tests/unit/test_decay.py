@@ -2,6 +2,7 @@ from decimal import Decimal, localcontext
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qualification.decay import FACTORS, course, decayed
 
 
@@ -28,9 +29,7 @@ def test_decay_never_grows_with_age(points: int, half_life: int, age: int, more:
 
 
 @given(st.integers(-100, 100).filter(bool), st.none() | st.integers(1, 100), st.integers(1, 300))
-def test_the_course_names_the_next_hour_at_which_points_change(
-    points: int, half_life: int | None, window: int
-) -> None:
+def test_the_course_names_the_next_hour_at_which_points_change(points: int, half_life: int | None, window: int) -> None:
     values, changes = course(points, half_life, window)
     padded = [*values, 0]
     for age in range(window):

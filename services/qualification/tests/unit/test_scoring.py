@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from qualification.agreement import Agreement, agreement_from_canonical, read_agreement
 from qualification.canonical import canonical_bytes, digest_of
 from qualification.features import Features
@@ -72,26 +73,20 @@ def test_the_order_in_which_touches_came_does_not_matter(
 
 @settings(max_examples=100, deadline=None)
 @given(agreements(), features, touches)
-def test_nothing_changes_before_the_hour_it_says(
-    agreement: Agreement, known: Features, seen: list[Touch]
-) -> None:
+def test_nothing_changes_before_the_hour_it_says(agreement: Agreement, known: Features, seen: list[Touch]) -> None:
     decision = decided(agreement, known, seen)
     next_change = decision.verdict.next_change_hour
     until = hour_of(AT) + 30 if next_change is None else next_change
     for hour in range(hour_of(AT), min(until, hour_of(AT) + 60)):
         later = AT + timedelta(hours=hour - hour_of(AT))
-        assert (
-            decided(agreement, known, seen, at=later).verdict.contributions == decision.verdict.contributions
-        )
+        assert decided(agreement, known, seen, at=later).verdict.contributions == decision.verdict.contributions
     if next_change is not None:
         assert next_change > hour_of(AT)
 
 
 @settings(max_examples=100, deadline=None)
 @given(agreements(), features, touches)
-def test_what_was_judged_has_canonical_bytes(
-    agreement: Agreement, known: Features, seen: list[Touch]
-) -> None:
+def test_what_was_judged_has_canonical_bytes(agreement: Agreement, known: Features, seen: list[Touch]) -> None:
     decision = decided(agreement, known, seen)
     for data in (decision.canonical, decision.snapshot):
         assert canonical_bytes(json.loads(data)) == data
@@ -140,9 +135,7 @@ def test_a_group_cap_comes_after_the_caps_of_its_rules() -> None:
 
 def test_engagement_fades_by_half_each_half_life_and_ends_with_the_window() -> None:
     by_age = {
-        age: points(decided(EXAMPLE, REACHABLE, [touch("visit", age=age)])).get(
-            ("engagement", "came-back"), 0
-        )
+        age: points(decided(EXAMPLE, REACHABLE, [touch("visit", age=age)])).get(("engagement", "came-back"), 0)
         for age in (0, 72, 335, 336)
     }
     assert by_age == {0: 2, 72: 1, 335: 0, 336: 0}
@@ -150,8 +143,7 @@ def test_engagement_fades_by_half_each_half_life_and_ends_with_the_window() -> N
 
 def test_a_touch_dated_in_the_future_counts_as_of_now() -> None:
     assert (
-        decided(EXAMPLE, REACHABLE, [touch("form", age=-5)]).score
-        == decided(EXAMPLE, REACHABLE, [touch("form")]).score
+        decided(EXAMPLE, REACHABLE, [touch("form", age=-5)]).score == decided(EXAMPLE, REACHABLE, [touch("form")]).score
     )
 
 
@@ -166,11 +158,5 @@ def test_another_agreement_gives_another_decision_but_the_stored_one_stays_prova
     decision = decided(EXAMPLE, REACHABLE, [touch("form")])
     stricter = replace(EXAMPLE, threshold=1_000, digest="0" * 64)
     assert decided(stricter, REACHABLE, [touch("form")]).canonical != decision.canonical
-    assert (
-        decide_again(decision.canonical, decision.snapshot, judge=Judge(EXAMPLE)).canonical
-        == decision.canonical
-    )
-    assert (
-        decide_again(decision.canonical, decision.snapshot, judge=Judge(stricter)).canonical
-        != decision.canonical
-    )
+    assert decide_again(decision.canonical, decision.snapshot, judge=Judge(EXAMPLE)).canonical == decision.canonical
+    assert decide_again(decision.canonical, decision.snapshot, judge=Judge(stricter)).canonical != decision.canonical

@@ -1,0 +1,139 @@
+"""Prepare the system as its owner would: doors for the providers, reps, CRMs, and an agreement with two signatures."""
+
+from pathlib import Path
+from typing import Any
+
+from baton_demo.payloads import generic, hubspot_deals, pipedrive_deals
+from baton_demo.payloads.wire import Door
+from baton_demo.place import Client, Memory, remember
+
+REPS = (
+    ("olga", "Olga Brandt", "901", "11"),
+    ("tom", "Tom Fletcher", "902", "12"),
+    ("marta", "Marta Pardo", "903", "13"),
+)
+PEOPLE = (
+    ("anna", "Anna Lindner, head of marketing", "marketing"),
+    ("boris", "Boris Haas, head of sales", "sales"),
+)
+AGREEMENT = Path("services/qualification/examples/agreement.yaml")
+
+# id, provider, name, what the source maps and sets
+SOURCES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("google-leads", "google_ads", "Google Ads lead form", {}),
+    ("demo-form", "typeform", "Demo request (Typeform)", {}),
+    ("newsletter", "tally", "Newsletter (Tally)", {}),
+    ("hubspot-contacts", "hubspot", "HubSpot workflow", {}),
+    ("webinar", "standard_webhooks", "Webinar platform", {"mapping": {"occurred_at": "registered_at"}}),
+    (
+        "partner-portal",
+        "generic",
+        "Portal of the partners (JSON)",
+        {"mapping": generic.PORTAL_MAPPING, "settings": {"signature_header": generic.SIGNATURE_HEADER}},
+    ),
+    ("site-form", "generic", "Contact form of the site (urlencoded)", {"mapping": generic.SITE_MAPPING}),
+)
+UNSIGNED = "site-form"
+LOST_REASONS = {
+    "Too expensive": "price",
+    "Went with a competitor": "competitor",
+    "No decision": "no_decision",
+    "Missing feature": "missing_feature",
+}
+
+
+async def open_doors(client: Client, memory: Memory) -> dict[str, Door]:
+    """The sources, made where they are missing. Their addresses hold tokens and are shown once: they are kept."""
+    for source, provider, name, more in SOURCES:
+        if source in memory.doors:
+            continue
+        secret = "" if source == UNSIGNED else memory.secret(source, whsec=provider == "standard_webhooks")
+        # Kept before it is used, so that a run that ends here goes on with the same secret.
+        remember(client.place.home, memory)
+        made = await client.post(
+            "lead-intake",
+            "/v1/sources",
+            {"id": source, "provider": provider, "name": name, "default_region": "DE"}
+            | ({"secrets": [secret]} if secret else {})
+            | more,
+        )
+        memory.doors[source] = made["webhook_url"]
+        remember(client.place.home, memory)
+    base = client.place.public["lead-intake"]
+    return {
+        source: Door(source, provider, base + memory.doors[source], memory.secrets.get(source, ""))
+        for source, provider, _, _ in SOURCES
+    }
+
+
+async def hire(client: Client) -> None:
+    """The reps, with their numbers in both CRMs."""
+    for rep, name, hubspot, pipedrive in REPS:
+        body = {"id": rep, "name": name, "external_ids": {"hubspot": hubspot, "pipedrive": pipedrive}, "active": True}
+        await client.post("sales-feedback", "/v1/reps", body)
+
+
+async def connect_crms(client: Client, memory: Memory) -> None:
+    """HubSpot with its pipeline, Pipedrive with the field that holds the lead."""
+    await client.post(
+        "sales-feedback",
+        "/v1/crms",
+        {
+            "id": "hubspot",
+            "kind": "hubspot",
+            "secrets": [memory.secret("hubspot-crm")],
+            "mapping": {
+                "account": str(hubspot_deals.PORTAL_ID),
+                "pipelines": {"default": {"closedwon": "won", "closedlost": "lost"}},
+                "lost_reasons": LOST_REASONS,
+                "product_property": "baton_product",
+            },
+        },
+    )
+    await client.post(
+        "sales-feedback",
+        "/v1/crms",
+        {
+            "id": "pipedrive",
+            "kind": "pipedrive",
+            "secrets": [f"baton:{memory.secret('pipedrive-crm')}"],
+            "mapping": {
+                "account": pipedrive_deals.COMPANY_ID,
+                "lead_id_property": pipedrive_deals.LEAD_FIELD,
+                "lost_reasons": LOST_REASONS,
+            },
+        },
+    )
+
+
+async def agree(client: Client, memory: Memory) -> str:
+    """Both heads sign the same digest; returns it. An agreement that is in force already stays."""
+    for person, name, department in PEOPLE:
+        if person not in memory.people:
+            made = await client.post(
+                "qualification", "/v1/people", {"id": person, "name": name, "department": department}
+            )
+            memory.people[person] = {"api_key": made["api_key"], "department": department, "name": name}
+            remember(client.place.home, memory)
+    listed = await client.pages("qualification", "/v1/agreements")
+    in_force = next((one["digest"] for one in listed if one["state"] == "active"), None)
+    if in_force is not None:
+        return str(in_force)
+    proposed = await client.post("qualification", "/v1/agreements", content=agreement_file().read_bytes())
+    digest = str(proposed["digest"])
+    for person, _, _ in PEOPLE:
+        await client.post(
+            "qualification",
+            f"/v1/agreements/{digest}/signatures",
+            {"digest": digest},
+            api_key=memory.people[person]["api_key"],
+        )
+    return digest
+
+
+def agreement_file() -> Path:
+    """The example agreement of the repository."""
+    for directory in (Path.cwd(), *Path(__file__).resolve().parents):
+        if (directory / AGREEMENT).is_file():
+            return directory / AGREEMENT
+    raise FileNotFoundError(f"{AGREEMENT}: start the demo in a working copy of the repository")

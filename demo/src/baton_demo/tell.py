@@ -1,0 +1,270 @@
+"""Print what happened, from the services' own answers: nothing here is remembered from the play."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import httpx2
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from baton_demo.place import Client, Memory, Place
+
+MODELS = ("first", "last_non_direct", "position")
+MODEL_NAMES = {"first": "first touch", "last_non_direct": "last non-direct", "position": "position 40/20/40"}
+SERVICES = ("lead-intake", "qualification", "sales-feedback", "attribution")
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The agreement in force, as the service gives it out, checked here."""
+
+    document: Mapping[str, Any]
+    digest: str
+    same_bytes: bool
+    history_intact: bool
+    active: Mapping[str, Any]
+
+
+async def tell(place: Place, memory: Memory, console: Console) -> None:
+    """Ask the four services and print: funnel, agreement, one lead, rejections, revenue, receipts, addresses."""
+    async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
+        client = Client(place, http)
+        signed = await _agreement(client)
+        console.print()
+        console.rule("[bold]The month")
+        console.print(await _funnel(client))
+        console.print(_signatures(signed, memory))
+        console.print(await _lead(client, signed))
+        console.print(await _rejections(client))
+        console.print(await _revenue(client))
+        console.print(await _receipts(client))
+        console.print(_addresses(place))
+
+
+def money(minor: int, currency: str) -> str:
+    """Minor units as an amount. Currencies of the demo all have cents."""
+    return f"{minor // 100:,}.{minor % 100:02d} {currency}"
+
+
+def heading(title: str, note: str = "") -> Text:
+    """A title, with what it means in a dimmer voice."""
+    text = Text("\n").append(title, style="bold")
+    return text.append(f"  {note}", style="dim") if note else text
+
+
+def table(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    """A plain table; `numbers` are the columns to be set right."""
+    made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", no_wrap=column in numbers)
+    return made
+
+
+async def _funnel(client: Client) -> Group:
+    funnel = await client.get("attribution", "/v1/reports/funnel")
+    rows = table("stage", "owner", "leads", "of the stage before", numbers=("leads", "of the stage before"))
+    before = 0
+    for stage in funnel["stages"]:
+        count = stage["leads"]
+        rows.add_row(stage["stage"], stage["owner"], str(count), f"{count / before:.0%}" if before else "")
+        before = count
+    decisions = await client.get("qualification", "/v1/reports/decisions")
+    outcomes = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in decisions["by_outcome"].items() if n)
+    return Group(
+        heading("Funnel", "every stage has one owner"), Padding(rows, (0, 0, 0, 2)), Text(f"  leads now: {outcomes}")
+    )
+
+
+async def _agreement(client: Client) -> Signed:
+    active = await client.get("qualification", "/v1/agreements/active")
+    digest = active["digest"]
+    answer = await client.http.get(
+        f"{client.place.api['qualification']}/v1/agreements/{digest}/canonical",
+        headers={"Authorization": f"Bearer {client.place.api_key}"},
+    )
+    # The digest is recomputed here: two signatures are worth what they stand under.
+    same = hashlib.sha256(answer.content).hexdigest() == digest
+    history = await client.post("qualification", "/v1/agreements/history/verification")
+    return Signed(answer.json(), digest, same, history["intact"], active)
+
+
+def _signatures(signed: Signed, memory: Memory) -> Group:
+    document = signed.document
+    rows = table("signed by", "for", "at", "over digest")
+    for one in signed.active["signatures"]:
+        person = one["person_id"]
+        name = memory.people.get(person, {}).get("name", person)
+        rows.add_row(name, one["department"], one["signed_at"][:19].replace("T", " ") + " Z", f"{signed.digest[:16]}…")
+    good = signed.same_bytes and signed.history_intact
+    check = (
+        "verified: the bytes that run have this digest, and every signature in the history holds"
+        if good
+        else "NOT VERIFIED: the bytes have another digest, or the history is not as it was written"
+    )
+    rules = sum(len(document.get(part, ())) for part in ("gates", "disqualifiers", "fit", "engagement"))
+    about = f"{document['title']['en']}: {rules} rules, threshold {document['threshold']} points"
+    return Group(
+        heading("Agreement", about),
+        Padding(rows, (0, 0, 0, 2)),
+        Text(f"  sha-256 {signed.digest}\n  {check}", style="" if good else "bold red"),
+    )
+
+
+async def _lead(client: Client, signed: Signed) -> Group:
+    lead_id = await interesting_lead(client)
+    if lead_id is None:
+        return Group(heading("One lead"), Text("  no deal was won yet"))
+    items = await timeline(client, lead_id)
+    begun = items[0]["at"] if items else ""
+    rows = table("when", "service", "what")
+    day = ""
+    for item in items:
+        date, clock = item["at"][:10], item["at"][11:19]
+        rows.add_row(f"{date if date != day else '          '} {clock}", item["service"], _what(item))
+        day = date
+    return Group(
+        heading("One lead", f"{lead_id}, from {begun[:10]}; touches keep their dates, the rest happened just now"),
+        Padding(rows, (0, 0, 0, 2)),
+        await _score(client, lead_id, signed),
+    )
+
+
+async def interesting_lead(client: Client) -> str | None:
+    """The won lead that came by the most channels, with the longest story among those."""
+    won = [deal["lead_id"] for deal in await client.pages("sales-feedback", "/v1/deals", state="won")]
+    best: tuple[int, int, str] | None = None
+    for lead_id in dict.fromkeys(won[:60]):
+        items = await timeline(client, lead_id)
+        channels = {item["detail"].get("channel") for item in items if item["kind"] == "touch"}
+        best = max(best or (0, 0, ""), (len(channels), len(items), lead_id))
+    return best[2] if best else None
+
+
+async def timeline(client: Client, lead_id: str) -> list[dict[str, Any]]:
+    """What the four services know of a lead, in the order of time."""
+    items: list[dict[str, Any]] = []
+    for service in SERVICES:
+        items += (await client.get(service, f"/v1/leads/{lead_id}/timeline"))["items"]
+    return sorted(items, key=lambda item: (item["at"], SERVICES.index(item["service"])))
+
+
+# What is worth a look beside the title, by kind of item; amounts are shown with their currency.
+_SHOWN: Mapping[str, tuple[str, ...]] = {
+    "touch": ("utm_source", "utm_campaign", "page", "referrer_domain"),
+    "handoff": ("rep_id",),
+    "feedback": ("rep_id", "reason"),
+    "contact": ("means", "reached"),
+    "deal": ("reason",),
+}
+
+
+def _what(item: Mapping[str, Any]) -> Text:
+    detail = item["detail"]
+    shown = [f"{name.removesuffix('_id')} {detail[name]}" for name in _SHOWN.get(item["kind"], ()) if name in detail]
+    if detail.get("amount_minor"):
+        shown.append(money(detail["amount_minor"], detail["currency"]))
+    text = Text(item["title"])
+    return text.append("  " + ", ".join(shown), style="dim") if shown else text
+
+
+async def _score(client: Client, lead_id: str, signed: Signed) -> Group:
+    decisions = (await client.get("qualification", f"/v1/leads/{lead_id}/decisions"))["items"]
+    # The one that handed the lead over: the earliest of those that qualified it.
+    decision = [d for d in decisions if d["outcome"] == "qualified"][-1]
+    again = await client.post("qualification", f"/v1/decisions/{decision['decision_id']}/verification")
+    sentences = {
+        rule["id"]: rule.get("en", "") for part in ("fit", "engagement") for rule in signed.document.get(part, ())
+    }
+    rows = table("rule", "group", "points", "because", numbers=("points",))
+    total = 0
+    for one in decision["contributions"]:
+        total += one["points"]
+        times = f" ({one['occurrences']} times)" if one.get("occurrences", 1) > 1 else ""
+        rows.add_row(one["rule"], one["group"], f"{one['points']:+d}", sentences.get(one["rule"], "") + times)
+    same = "the same as the score" if total == decision["score"] else f"BUT THE SCORE IS {decision['score']}"
+    rows.add_row("sum", "", f"{total:+d}", f"{same}; threshold {decision['threshold']}", style="bold")
+    verified = "made again: identical bytes" if again["identical"] else "MADE AGAIN IT DIFFERS"
+    return Group(
+        Text(f"\n  Why it was handed over (decision {decision['decision_id']}, {verified}):"),
+        Padding(rows, (0, 0, 0, 2)),
+    )
+
+
+async def _rejections(client: Client) -> Group:
+    report = await client.get("sales-feedback", "/v1/reports/rejections")
+    rows = table("family", "rejections", "reasons", numbers=("rejections",))
+    by_family = sorted(report["by_reason"], key=lambda r: (-report["by_family"][r["family"]], r["family"], -r["count"]))
+    for family, reasons in groupby(by_family, key=lambda r: r["family"]):
+        told = ", ".join(f"{r['reason']} {r['count']}" for r in reasons)
+        rows.add_row(family, str(report["by_family"][family]), told)
+    return Group(
+        heading("Rejected by sales", f"{report['total']} leads, each for a reason the agreement names"),
+        Padding(rows, (0, 0, 0, 2)),
+    )
+
+
+async def _revenue(client: Client) -> Group:
+    report = await client.get("attribution", "/v1/reports/attribution", model=list(MODELS), by="channel")
+    currencies = sorted({total["currency"] for total in report["totals"]}, key=lambda code: (code != "EUR", code))
+    return Group(
+        heading("Revenue by channel", "the same won deals under three models, to the cent"),
+        *(Padding(_revenue_in(currency, report), (0, 0, 1, 2)) for currency in currencies),
+    )
+
+
+def _revenue_in(currency: str, report: Mapping[str, Any]) -> Table:
+    names = [MODEL_NAMES[model] for model in MODELS]
+    rows = table(currency, *names, numbers=names)
+    credit: dict[str, dict[str, int]] = {}
+    for row in report["rows"]:
+        if row["currency"] == currency:
+            credit.setdefault(row["key"], {})[row["model"]] = row["credit_minor"]
+    for key, by_model in sorted(credit.items(), key=lambda kv: -max(kv[1].values())):
+        rows.add_row(key, *(money(by_model.get(model, 0), "") for model in MODELS))
+    sums = [sum(by_model.get(model, 0) for by_model in credit.values()) for model in MODELS]
+    total = next(t for t in report["totals"] if t["currency"] == currency)
+    exact = all(s == total["total_minor"] for s in sums)
+    note = f"{total['deals']} deal{'s' if total['deals'] > 1 else ''}" if exact else "SUMS DIFFER"
+    rows.add_row(f"sum of {note}", *(money(s, "") for s in sums), style="bold")
+    return rows
+
+
+async def _receipts(client: Client) -> Group:
+    balance = await client.get("lead-intake", "/v1/receipts/balance")
+    outcomes = ("created", "matched", "touch_only", "duplicate", "refused", "quarantined", "pending", "test")
+    shown = ("source", "entries", *(o.replace("_", " ") for o in outcomes))
+    rows = table(*shown, numbers=shown[1:])
+    total = {name: sum(one[name] for one in balance["items"]) for name in ("entries", *outcomes)}
+    for one in sorted(balance["items"], key=lambda s: -s["entries"]):
+        rows.add_row(one["source_id"], str(one["entries"]), *(str(one[o] or "") for o in outcomes))
+    rows.add_row("all", str(total["entries"]), *(str(total[o]) for o in outcomes), style="bold")
+    exact = total["entries"] == sum(total[o] for o in outcomes)
+    note = "every entry has ended somewhere: the sums agree" if exact else "THE SUMS DO NOT AGREE"
+    return Group(heading("Receipts", note), Padding(rows, (0, 0, 0, 2)))
+
+
+def _addresses(place: Place) -> Group:
+    rows = table("service", "API (docs under /openapi.json)", "public webhooks")
+    for service in SERVICES:
+        hooks = place.public.get(service, "")
+        rows.add_row(service, place.api[service], f"{hooks}/v1/webhooks/…" if hooks else "")
+    tries = (
+        "baton doctor",
+        "baton report attribution --by campaign",
+        "baton report funnel",
+        "baton lead show LEAD_ID",
+        "baton receipts balance",
+        "baton agreement show",
+        "baton events tail",
+    )
+    return Group(
+        heading("Look around"),
+        Padding(rows, (0, 0, 0, 2)),
+        Text(f"  Kafka  {place.bootstrap_servers}\n\n  try next:"),
+        *(Text(f"    .venv/bin/{line}", style="cyan") for line in tries),
+    )

@@ -1,0 +1,215 @@
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from google.protobuf.wrappers_pb2 import BoolValue, StringValue
+
+from baton_kit import parked
+from baton_kit.apply import PositionWentBack, Subscription, apply_batch, settle_batch
+from baton_kit.envelope import Event, Received, event
+from baton_kit.testing import START, FakeRecord, Harness, record
+from toy.service import HEARD, SUBSCRIPTION, Toy
+
+
+def word(value: str, key: str = "lead-1", id: str | None = None) -> Event:
+    return event(StringValue(value=value), key=key, occurred_at=START, id=id)
+
+
+def records(events: Sequence[Event], *, start: int = 0) -> list[FakeRecord]:
+    return [record(e, offset=start + n) for n, e in enumerate(events)]
+
+
+def without(found: FakeRecord, name: str) -> FakeRecord:
+    return replace(found, headers=[pair for pair in found.headers if pair[0] != name])
+
+
+async def apply(
+    toy: Harness[Toy], batch: Sequence[FakeRecord], *, park: str | None = None, subscription: Any = SUBSCRIPTION
+) -> int:
+    async with toy.db.begin() as tx:
+        return await apply_batch(tx, toy.app, subscription, topic=HEARD, partition=0, records=batch, park=park)
+
+
+async def notes(toy: Harness[Toy]) -> list[tuple[str, str]]:
+    return [(r["key"], r["told"]) for r in await toy.fetch("SELECT key, told FROM note ORDER BY key, n")]
+
+
+async def waiting(toy: Harness[Toy]) -> list[tuple[int, str]]:
+    return [(r["offset"], r["reason"]) for r in await toy.fetch('SELECT "offset", reason FROM parked ORDER BY id')]
+
+
+async def replay(toy: Harness[Toy], key: str = "lead-1", subscription: Any = SUBSCRIPTION) -> int:
+    async with toy.db.begin() as tx:
+        return await parked.replay_key(tx, toy.app, subscription, key)
+
+
+POISONS = {
+    "no id": lambda r: without(r, "ce_id"),
+    "no time": lambda r: without(r, "ce_time"),
+    "no type": lambda r: without(r, "ce_type"),
+    "wrong version": lambda r: replace(without(r, "ce_specversion"), headers=[*r.headers, ("ce_specversion", b"2.0")]),
+    "header without a value": lambda r: replace(r, headers=[*without(r, "ce_id").headers, ("ce_id", None)]),
+    "NUL in the id": lambda r: replace(r, headers=[*without(r, "ce_id").headers, ("ce_id", b"a\x00b")]),
+    "id not UTF-8": lambda r: replace(r, headers=[*without(r, "ce_id").headers, ("ce_id", b"\xff")]),
+    "no message": lambda r: replace(r, value=b"\xff\xff\xff"),
+    "no headers": lambda r: replace(r, headers=[]),
+}
+
+
+@pytest.mark.parametrize("kind", POISONS)
+async def test_poison_is_parked_at_once_and_blocks_its_own_key_only(toy: Harness[Toy], kind: str) -> None:
+    batch = records([word("a"), word("bad"), word("b"), word("c", "lead-2")])
+    batch[1] = POISONS[kind](batch[1])
+    await apply(toy, batch)
+    assert await waiting(toy) == [(1, "poison"), (2, "blocked")]
+    assert await notes(toy) == [("lead-1", "a"), ("lead-2", "c")]
+    assert "bad" not in str(await toy.fetch("SELECT detail FROM parked"))
+
+
+async def test_a_record_without_a_key_is_parked(toy: Harness[Toy]) -> None:
+    await apply(toy, [replace(records([word("a")])[0], key=None)])
+    assert await waiting(toy) == [(0, "poison")]
+
+
+async def test_headers_of_others_are_not_judged(toy: Harness[Toy]) -> None:
+    [found] = records([word("a")])
+    await apply(toy, [replace(found, headers=[*found.headers, ("theirs", b"\xff\x00" * 600), ("empty", None)])])
+    assert await notes(toy) == [("lead-1", "a")]
+
+
+async def test_two_unreadable_records_with_ids_that_look_alike_are_both_written_down(toy: Harness[Toy]) -> None:
+    batch = records([word("a", id="x" * 600 + "1"), word("b", "lead-2", id="x" * 600 + "2")])
+    await apply(toy, batch)
+    assert await waiting(toy) == [(0, "poison"), (1, "poison")]
+
+
+async def test_later_events_of_a_blocked_key_wait_in_order_and_are_replayed_in_it(toy: Harness[Toy]) -> None:
+    await apply(toy, records([word("first")]), park="a reason")
+    await apply(toy, records([word("second"), word("other", "lead-2")], start=1))
+    await apply(toy, records([word("third")], start=3))
+    assert await waiting(toy) == [(0, "handler"), (1, "blocked"), (3, "blocked")]
+    assert await replay(toy) == 3
+    assert await notes(toy) == [("lead-1", "first"), ("lead-1", "second"), ("lead-1", "third"), ("lead-2", "other")]
+    assert await toy.fetch("SELECT 1 FROM parked_key") == []
+    assert {r["outcome"] for r in await toy.fetch("SELECT outcome FROM inbox")} == {"applied"}
+    await apply(toy, records([word("fourth")], start=4))
+    assert ("lead-1", "fourth") in await notes(toy)
+
+
+async def test_a_replay_that_fails_leaves_everything_parked(toy: Harness[Toy]) -> None:
+    await apply(toy, records([word("first")]), park="a reason")
+    await apply(toy, records([word("bug")], start=1))
+    with pytest.raises(KeyError):
+        await replay(toy)
+    assert await waiting(toy) == [(0, "handler"), (1, "blocked")]
+    assert await notes(toy) == []
+
+
+async def test_a_skipped_event_frees_its_key_once_nothing_of_it_waits(toy: Harness[Toy]) -> None:
+    await apply(toy, records([word("bad")]), park="a reason")
+    await apply(toy, records([word("good")], start=1))
+    ids = [r["id"] for r in await toy.fetch("SELECT id FROM parked ORDER BY id")]
+    async with toy.db.begin() as tx:
+        assert await parked.skip(tx, ids[0]) is not None
+    assert len(await toy.fetch("SELECT 1 FROM parked_key")) == 1
+    assert await replay(toy) == 1
+    assert await notes(toy) == [("lead-1", "good")]
+    async with toy.db.begin() as tx:
+        assert await parked.skip(tx, ids[0]) is None
+    [skipped] = await toy.fetch("SELECT event_id FROM inbox WHERE outcome = 'skipped'")
+    await apply(toy, records([word("bad", id=skipped["event_id"])], start=2))
+    assert await notes(toy) == [("lead-1", "good")]
+
+
+async def test_an_event_sent_twice_in_one_batch_behind_a_parked_one_is_replayed_once(toy: Harness[Toy]) -> None:
+    await apply(toy, records([word("first")]), park="a reason")
+    twice = word("second")
+    await apply(toy, records([twice, twice], start=1))
+    await apply(toy, records([twice], start=3))
+    assert await waiting(toy) == [(0, "handler"), (1, "blocked")]
+    assert await replay(toy) == 2
+    assert await notes(toy) == [("lead-1", "first"), ("lead-1", "second")]
+
+
+async def test_an_event_applied_before_poison_is_not_parked_when_it_comes_again_behind_it(toy: Harness[Toy]) -> None:
+    good = word("good")
+    batch = records([good, word("bad"), good])
+    batch[1] = replace(batch[1], value=b"\xff")
+    await apply(toy, batch)
+    assert await waiting(toy) == [(1, "poison")]
+    assert await notes(toy) == [("lead-1", "good")]
+
+
+def truth(key: str) -> Event:
+    return event(BoolValue(value=True), key=key, occurred_at=START)
+
+
+async def noted(tx: Any, app: Toy, events: Sequence[Received[BoolValue]]) -> None:
+    from baton_kit.db import raw
+
+    for e in events:
+        if e.key == "bug":
+            raise KeyError("anna@example.com")
+        await (await raw(tx)).execute(
+            "INSERT INTO note SELECT $1, count(*) + 1, 'truth' || count(*) FROM note WHERE key = $1", e.key
+        )
+
+
+NEWER: Subscription[Toy] = Subscription(
+    group=SUBSCRIPTION.group, topics=(HEARD,), handlers={**SUBSCRIPTION.handlers, BoolValue: noted}
+)
+
+
+async def test_an_unrouted_event_blocks_nothing_and_is_applied_by_a_version_that_knows_it(toy: Harness[Toy]) -> None:
+    await apply(toy, records([truth("lead-1"), word("a"), truth("lead-2")]))
+    assert await waiting(toy) == [(0, "unrouted"), (2, "unrouted")]
+    assert await notes(toy) == [("lead-1", "a")]
+    assert await parked.replay_unrouted(toy.app, SUBSCRIPTION) == 0
+    assert await parked.replay_unrouted(toy.app, NEWER, page=1) == 2
+    assert await notes(toy) == [("lead-1", "a"), ("lead-1", "truth1"), ("lead-2", "truth0")]
+    assert await waiting(toy) == []
+
+
+async def test_an_unrouted_event_that_fails_is_parked_and_the_others_are_applied(toy: Harness[Toy]) -> None:
+    batch = records([truth("lead-1"), truth("bug"), truth("poison"), truth("lead-2"), truth("bug")])
+    batch[2] = replace(batch[2], value=b"\xff")
+    await apply(toy, batch)
+    assert await parked.replay_unrouted(toy.app, NEWER) == 2
+    assert [key for key, _ in await notes(toy)] == ["lead-1", "lead-2"]
+    assert await waiting(toy) == [(1, "handler"), (2, "poison"), (4, "blocked")]
+    assert "anna" not in str(await toy.fetch("SELECT detail FROM parked"))
+
+
+async def test_two_members_apply_what_was_unrouted_once(toy: Harness[Toy]) -> None:
+    await apply(toy, records([truth(f"lead-{n % 3}") for n in range(30)]))
+    done = await asyncio.gather(*(parked.replay_unrouted(toy.app, NEWER, page=4) for _ in range(3)))
+    assert sum(done) == 30
+    assert len(await notes(toy)) == 30
+
+
+async def test_two_members_with_the_same_records_apply_them_once(toy: Harness[Toy]) -> None:
+    batch = records([word(f"w{n}") for n in range(20)])
+    done = await asyncio.gather(*(apply(toy, batch[: 5 * n]) for n in (4, 3, 2, 1, 4)))
+    assert sum(done) == 20
+    assert [told for _, told in await notes(toy)] == [f"w{n}" for n in range(20)]
+
+
+async def test_worker_and_replay_never_work_a_key_at_the_same_time(toy: Harness[Toy]) -> None:
+    await apply(toy, records([word("w0")]), park="a reason")
+    for n in range(1, 12):
+        await asyncio.gather(replay(toy), apply(toy, records([word(f"w{n}")], start=n)))
+    await replay(toy)
+    assert [told for _, told in await notes(toy)] == [f"w{n}" for n in range(12)]
+
+
+async def test_a_database_that_went_back_is_not_passed_over(toy: Harness[Toy]) -> None:
+    await apply(toy, records([word("a"), word("b")]))
+    await toy.fetch("UPDATE consumer_offset SET next_offset = 1")
+    with pytest.raises(PositionWentBack):
+        async with toy.db.begin() as tx:
+            await settle_batch(
+                tx, toy.app, SUBSCRIPTION, topic=HEARD, partition=0, records=records([word("c")], start=2), known=2
+            )
+    assert [told for _, told in await notes(toy)] == ["a", "b"]

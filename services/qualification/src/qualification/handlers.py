@@ -1,0 +1,22 @@
+"""Which event goes to which use case. Read this file first."""
+
+from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
+from baton_kit.apply import Handlers, Subscription
+from qualification import evaluate
+from qualification.app import App
+
+HANDLERS: Handlers[App] = {
+    # One function for both: a lead and its first touch come together and make one decision.
+    LeadCreated: evaluate.leads_moved,
+    TouchRecorded: evaluate.leads_moved,
+    SalesFeedback: evaluate.feedback_arrived,
+}
+
+SUBSCRIPTION: Subscription[App] = Subscription(
+    group="qualification.decide",
+    topics=("baton.lead.v1", "baton.sales.v1"),
+    handlers=HANDLERS,
+    # A deal's outcome is evidence for later amendments; the topic keeps it for ever, so nothing is lost meanwhile.
+    ignores=frozenset({HandoffChanged, DealClosed}),
+)

@@ -1,0 +1,1 @@
+"""Deals: what became of a handoff, in money."""

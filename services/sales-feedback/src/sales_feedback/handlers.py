@@ -1,0 +1,24 @@
+"""Which event goes to which use case. Read this file first."""
+
+from baton.lead.v1.contact_pb2 import ContactChanged
+from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
+from baton_kit.apply import Subscription
+from sales_feedback.app import App
+from sales_feedback.handoffs import contact, offer
+
+QUALIFIED: Subscription[App] = Subscription(
+    group="sales-feedback.offer",
+    topics=("baton.qualification.v1",),
+    handlers={LeadQualified: offer.leads_qualified},
+    # Every LeadQualified brings the terms and reasons of its agreement along.
+    ignores=frozenset({AgreementActivated, LeadScored}),
+)
+
+# Apart from the handoffs: a contact that cannot be applied must not hold up its lead.
+CONTACTS: Subscription[App] = Subscription(
+    group="sales-feedback.contact",
+    topics=("baton.contact.v1",),
+    handlers={ContactChanged: contact.contacts_changed},
+)
+
+SUBSCRIPTIONS = (QUALIFIED, CONTACTS)

@@ -1,0 +1,1 @@
+"""The handoff of a qualified lead: offered, assigned, answered, worked."""
