@@ -22,12 +22,18 @@ PATIENCE_S = 120.0
 ASK_AGAIN_S = 0.2
 
 
-async def until(what: str, holds: Callable[[], Awaitable[bool]], *, within: float = PATIENCE_S) -> None:
-    """Return when `holds` says yes; Unexpected, naming `what`, when it does not in time."""
+async def until(
+    what: str,
+    holds: Callable[[], Awaitable[bool]],
+    *,
+    within: float = PATIENCE_S,
+    why: Callable[[], str] = lambda: "",
+) -> None:
+    """Return when `holds` says yes; Unexpected, naming `what` and `why` not, when it does not in time."""
     deadline = time.monotonic() + within
     while not await holds():
         if time.monotonic() > deadline:
-            raise Unexpected(f"waited {within:.0f} s in vain until {what}")
+            raise Unexpected(f"waited {within:.0f} s in vain until {what} {why()}".rstrip())
         await asyncio.sleep(ASK_AGAIN_S)
 
 
@@ -53,10 +59,7 @@ async def caught_up(client: Client, *, within: float = PATIENCE_S) -> None:
             before = ends
             return settled
 
-        try:
-            await until("every event is everywhere", quiet, within=within)
-        except Unexpected as error:
-            raise Unexpected(f"{error}: {'; '.join(missing) or 'new ones keep coming'}") from None
+        await until("every event is everywhere", quiet, within=within, why=lambda: "; ".join(missing))
     finally:
         await consumer.stop()
 
@@ -67,6 +70,13 @@ async def _on_the_way(client: Client, ends: dict[Any, int]) -> list[str]:
     for service in client.place.api:
         lanes = await client.get(service, "/v1/ops/relay")
         missing += [f"the relay of {service} holds {lane['waiting']}" for lane in lanes if lane["waiting"]]
+        parked = await client.get(service, "/v1/ops/parked", limit=200)
+        if parked["items"]:
+            first = parked["items"][0]
+            raise Unexpected(
+                f"{service} parked {len(parked['items'])} events, the first for {first['reason']!r}: "
+                "see `baton parked list`, mend the cause and `baton parked replay`"
+            )
         positions = await client.get(service, "/v1/ops/consumers")
         at = {(p["topic"].removeprefix(prefix), p["partition"]): p["next_offset"] for p in positions}
         for (topic, partition), end in ends.items():

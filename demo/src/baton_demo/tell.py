@@ -135,10 +135,14 @@ async def _lead(client: Client, signed: Signed) -> Group:
 
 
 async def interesting_lead(client: Client) -> str | None:
-    """The won lead with the longest story."""
+    """The won lead that came by the most channels, with the longest story among those."""
     won = [deal["lead_id"] for deal in await client.pages("sales-feedback", "/v1/deals", state="won")]
-    stories = [(len(await timeline(client, lead)), lead) for lead in dict.fromkeys(won[:40])]
-    return max(stories)[1] if stories else None
+    best: tuple[int, int, str] | None = None
+    for lead_id in dict.fromkeys(won[:60]):
+        items = await timeline(client, lead_id)
+        channels = {item["detail"].get("channel") for item in items if item["kind"] == "touch"}
+        best = max(best or (0, 0, ""), (len(channels), len(items), lead_id))
+    return best[2] if best else None
 
 
 async def timeline(client: Client, lead_id: str) -> list[dict[str, Any]]:
@@ -149,17 +153,23 @@ async def timeline(client: Client, lead_id: str) -> list[dict[str, Any]]:
     return sorted(items, key=lambda item: (item["at"], SERVICES.index(item["service"])))
 
 
+# What is worth a look beside the title, by kind of item; amounts are shown with their currency.
+_SHOWN: Mapping[str, tuple[str, ...]] = {
+    "touch": ("utm_source", "utm_campaign", "page", "referrer_domain"),
+    "handoff": ("rep_id",),
+    "feedback": ("rep_id", "reason"),
+    "contact": ("means", "reached"),
+    "deal": ("reason",),
+}
+
+
 def _what(item: Mapping[str, Any]) -> Text:
     detail = item["detail"]
-    shown = []
-    for name, value in detail.items():
-        hidden = name in ("version", "sequence", "digest") or (name.endswith("_id") and name != "rep_id")
-        if hidden or value in ("", None):
-            continue
-        if isinstance(value, str | int | float | bool):
-            shown.append(f"{name.removesuffix('_id')} {value}")
+    shown = [f"{name.removesuffix('_id')} {detail[name]}" for name in _SHOWN.get(item["kind"], ()) if name in detail]
+    if detail.get("amount_minor"):
+        shown.append(money(detail["amount_minor"], detail["currency"]))
     text = Text(item["title"])
-    return text.append("  " + ", ".join(shown[:5]), style="dim") if shown else text
+    return text.append("  " + ", ".join(shown), style="dim") if shown else text
 
 
 async def _score(client: Client, lead_id: str, signed: Signed) -> Group:
@@ -219,7 +229,7 @@ def _revenue_in(currency: str, report: Mapping[str, Any]) -> Table:
     sums = [sum(by_model.get(model, 0) for by_model in credit.values()) for model in MODELS]
     total = next(t for t in report["totals"] if t["currency"] == currency)
     exact = all(s == total["total_minor"] for s in sums)
-    note = f"{total['deals']} deals" if exact else "SUMS DIFFER"
+    note = f"{total['deals']} deal{'s' if total['deals'] > 1 else ''}" if exact else "SUMS DIFFER"
     rows.add_row(f"sum of {note}", *(money(s, "") for s in sums), style="bold")
     return rows
 

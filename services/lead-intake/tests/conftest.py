@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from baton_kit.testing import Harness, Server, open_harness
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from baton_kit.db import Tx, raw
@@ -100,23 +99,22 @@ def digest(key: str) -> bytes:
 def unprotected_routes(api: FastAPI, *, public: frozenset[str] = frozenset({"/openapi.json"})) -> list[str]:
     """Return the routes that nobody guards: a test holds this list empty."""
     found = []
-    for route in _all_routes(api.routes):
+    for route in _flat(api.routes):
         path = getattr(route, "path", "")
         if path in public:
             continue
-        guarded = isinstance(route, APIRoute) and any(
-            hasattr(dependency.call, "policy") for dependency in route.dependant.dependencies
-        )
-        if not guarded:
+        # A plain route has no dependencies that could guard it.
+        dependant = getattr(route, "dependant", None)
+        if dependant is None or not any(hasattr(one.call, "policy") for one in dependant.dependencies):
             found.append(f"{','.join(sorted(getattr(route, 'methods', None) or []))} {path}")
     return found
 
 
-def _all_routes(routes: Iterable[Any]) -> Iterator[Any]:
-    # FastAPI keeps an included router as one entry, with its routes behind it.
+def _flat(routes: Iterable[Any]) -> Iterator[Any]:
     for route in routes:
-        included = getattr(route, "original_router", None)
-        if included is None:
+        # FastAPI keeps an included router as one route and lists what it answers on demand.
+        inside = getattr(route, "effective_route_contexts", None)
+        if inside is None:
             yield route
         else:
-            yield from _all_routes(included.routes)
+            yield from _flat(inside())

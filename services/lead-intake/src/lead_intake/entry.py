@@ -10,10 +10,11 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
-from google.protobuf.timestamp_pb2 import Timestamp
 from lead_intake import features, normalise
 from lead_intake.delivery import Incoming, Inquiry, Outcome, Source
 from lead_intake.touches import Origin, origin_of
@@ -114,14 +115,14 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
         return Entry(key, at, outcome=Outcome.TEST)
     told = inquiry.fields
     email = normalise.email(told["email"]) if told.get("email") else ""
-    phone = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ""
+    phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
     if not email and not phone:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
     identities = (f"email:{email.lower()}",) if email else ()
     if phone:
         identities = (*identities, f"phone:{phone}")
     origin = origin_of(inquiry)
-    derived = features.derive(inquiry, source, email=email, phone=phone, channel=origin.channel)
+    derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
     return Entry(
         key,
         at,

@@ -238,7 +238,7 @@ COUNTRY_NAMES: Mapping[str, str] = {
         "BE": "belgium|belgien|bélgica|бельгия",
         "PL": "poland|polen|polonia|польша",
         "CZ": "czechia|czech republic|tschechien|чехия",
-        "GB": "united kingdom|uk|great britain|england|großbritannien|vereinigtes königreich|reino unido|великобритания",
+        "GB": "united kingdom|uk|great britain|england|großbritannien|reino unido|великобритания",
         "IE": "ireland|irland|irlanda|ирландия",
         "US": "united states|united states of america|usa|us|vereinigte staaten|estados unidos|сша",
         "CA": "canada|kanada|canadá|канада",

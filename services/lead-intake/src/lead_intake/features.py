@@ -37,7 +37,9 @@ _YES = _words("true yes y 1 on ja si sí да accepted agree granted checked")
 _NO = _words("false no n 0 off nein нет denied declined unchecked")
 
 
-def derive(inquiry: Inquiry, source: Source, *, email: str, phone: str, channel: str) -> LeadFeatures:
+def derive(
+    inquiry: Inquiry, source: Source, *, email: str, phone: str, phone_country: str, channel: str
+) -> LeadFeatures:
     """The features of one inquiry. What is not known stays empty (or 0, or false)."""
     fields = inquiry.fields
     domain = company_domain(email, fields.get("website", ""))
@@ -50,7 +52,7 @@ def derive(inquiry: Inquiry, source: Source, *, email: str, phone: str, channel:
         has_name=any(fields.get(name, "").strip() for name in ("full_name", "first_name", "last_name")),
         has_company=bool(fields.get("company_name", "").strip()),
         email_kind=email_kind(email),
-        country=country_of(fields.get("country", "")) or phone_country(phone) or domain_country(domain),
+        country=country_of(fields.get("country", "")) or phone_country or domain_country(domain),
         language=language_of(fields.get("language", "")),
         company_domain=domain,
         employees=employees_of(fields["employees"]) if fields.get("employees") else 0,
@@ -113,10 +115,6 @@ def country_of(told: str) -> str:
     if len(told) == 2 and told.upper() in phonenumbers.SUPPORTED_REGIONS:
         return told.upper()
     return COUNTRY_NAMES.get(told.casefold(), "")
-
-
-def phone_country(e164: str) -> str:
-    return normalise.phone_country(e164) if e164 else ""
 
 
 def domain_country(domain: str) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lead_intake.app import App
 
 FLUSHERS = 2
+ENOUGH_FOR_ANOTHER = 48
 MOST_WAITING = 2_000
 MOST_WAITING_BYTES = 32 * 1024 * 1024
 MOST_DELIVERIES = 200
@@ -61,6 +62,7 @@ class GroupCommit:
         self._waiting: deque[Waiting] = deque()
         self._unsettled: deque[Waiting] = deque()
         self._bytes = 0
+        self._flushing = 0
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -99,13 +101,15 @@ class GroupCommit:
 
     async def _flush_for_ever(self, app: App) -> None:
         while True:
-            while not self._waiting:
+            # Beside a commit under way a second one is worth its round trips only for many.
+            while len(self._waiting) < (ENOUGH_FOR_ANOTHER if self._flushing else 1):
                 self._wake.clear()
                 await self._wake.wait()
             batch = self._take()
             if not batch:
                 continue
             BATCHES.observe(len(batch))
+            self._flushing += 1
             try:
                 await self._flush(app, batch)
             except Exception as error:
@@ -114,6 +118,9 @@ class GroupCommit:
                 for item in batch:
                     _fail(item, "outage" if is_outage(error) else "fault")
                 await asyncio.sleep(0.05)
+            finally:
+                self._flushing -= 1
+                self._wake.set()
 
     def _take(self) -> list[Waiting]:
         batch: list[Waiting] = []

@@ -63,28 +63,25 @@ def email(value: str) -> str:
     return f"{checked.local_part}@{checked.ascii_domain.lower()}"
 
 
-def phone(value: str, region: str) -> str:
-    """The number in E.164, or "" when it is none. A number without a country code is read in `region`."""
+def phone(value: str, region: str) -> tuple[str, str]:
+    """(number in E.164, its ISO country where that is sure), or ("", "") when it is none.
+
+    A number without a country code is read in `region`.
+    """
     value = value.strip()
     if not 5 <= len(value) <= 64:
-        return ""
+        return "", ""
     if value.startswith("00"):
         value = "+" + value[2:]
     try:
         number = phonenumbers.parse(value, region or None)
     except phonenumbers.NumberParseException:
-        return ""
+        return "", ""
     if not phonenumbers.is_possible_number(number):
-        return ""
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
-
-
-def phone_country(e164: str) -> str:
-    """The ISO country of an E.164 number where its prefix and length are sure, else ""."""
-    try:
-        return str(phonenumbers.region_code_for_number(phonenumbers.parse(e164, None)) or "").replace("001", "")
-    except phonenumbers.NumberParseException:
-        return ""
+        return "", ""
+    country = phonenumbers.region_code_for_number(number) or ""
+    # 001 stands for numbers of no country (satellites, international freephone).
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164), "" if country == "001" else country
 
 
 def campaign_text(value: str, limit: int = 100) -> str:

@@ -124,7 +124,8 @@ class Webhooks:
         kept = provider.kept(incoming)
         try:
             inquiries = provider.parse(incoming, source)
-            delivery = delivery_of(incoming, source, inquiries, body=kept, traceparent=telemetry.traceparent())
+            cause = telemetry.traceparent() or telemetry.cause(headers.get("traceparent"))
+            delivery = delivery_of(incoming, source, inquiries, body=kept, traceparent=cause)
         except Unparsable as error:
             delivery = unreadable(incoming, source, reason=error.reason, body=kept)
 

@@ -63,8 +63,7 @@ async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Resu
     failpoint("intake.after_locks")
 
     # 2. Only a new statement sees what the transactions we waited for have committed.
-    firsts = await store.first_entries(tx, sorted(keys))
-    persons = await store.persons_of(tx, sorted(identities))
+    firsts, persons = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
 
     # 3. Two keys of one person may arrive in two transactions: the lead's row makes them follow each other.
     leads = await store.lock_leads(tx, sorted(set(persons.values())))
@@ -74,14 +73,18 @@ async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Resu
     writes = Writes(leads, persons, firsts)
     settled = [[settle(d, e, writes) for e in d.entries] for d in deliveries]
 
-    # 5. One statement a table.
-    await store.insert_receipts(tx, deliveries, [state_of([s.outcome for s in each]) for each in settled])
-    await store.insert_entries(tx, _entry_rows(deliveries, settled))
-    failpoint("intake.after_receipts")
-    await store.insert_leads(tx, list(writes.created.values()))
+    # 5. One statement for all that is new, one for what has changed.
+    await store.insert_batch(
+        tx,
+        deliveries=deliveries,
+        states=[state_of([s.outcome for s in each]) for each in settled],
+        entries=_entry_rows(deliveries, settled),
+        identities=writes.identities,
+        leads=list(writes.created.values()),
+        touches=writes.touches,
+    )
+    failpoint("intake.after_insert")
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
-    await store.insert_identities(tx, writes.identities)
-    await store.insert_touches(tx, writes.touches)
     await store.insert_merges(tx, writes.merges)
     failpoint("intake.before_outbox")
     await app.outbox.append(tx, writes.events)
@@ -92,8 +95,9 @@ async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Resu
 async def quarantine(tx: Tx, delivery: Delivery, *, reason: str) -> Result:
     """Keep a delivery whose rows the database refuses: a receipt with the raw body, every entry quarantined."""
     settled = [Settled(Outcome.QUARANTINED, reason) for _ in delivery.entries]
-    await store.insert_receipts(tx, [delivery], ["quarantined"])
-    await store.insert_entries(tx, _entry_rows([delivery], [settled]))
+    await store.insert_batch(
+        tx, deliveries=[delivery], states=["quarantined"], entries=_entry_rows([delivery], [settled])
+    )
     return Result(delivery.receipt_id, tuple(s.outcome for s in settled), reason=reason)
 
 

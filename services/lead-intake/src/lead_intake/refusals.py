@@ -55,8 +55,7 @@ class Refusals:
         rows = [store.EntryRow(d.receipt_id, 0, d.source_id, "", "refused", d.reason, None, None) for d in batch]
         try:
             async with app.db.begin() as tx:
-                await store.insert_receipts(tx, batch, ["refused"] * len(batch))
-                await store.insert_entries(tx, rows)
+                await store.insert_batch(tx, deliveries=batch, states=["refused"] * len(batch), entries=rows)
         except Exception as error:
             if not is_outage(error):
                 raise

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
@@ -41,8 +41,7 @@ class FirstEntry:
     lead_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRow:
+class EntryRow(NamedTuple):
     """A row of `receipt_entry`."""
 
     receipt_id: str
@@ -87,31 +86,29 @@ async def lock_keys(tx: Tx, locks: Sequence[int]) -> None:
         await (await raw(tx)).execute("SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k", locks)
 
 
-async def first_entries(tx: Tx, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], FirstEntry]:
-    """The entries that took these (source, key) pairs already."""
-    if not keys:
-        return {}
+async def known(
+    tx: Tx, *, entries: Sequence[tuple[str, str]], identities: Sequence[str]
+) -> tuple[dict[tuple[str, str], FirstEntry], dict[str, str]]:
+    """The entries that took these (source, key) pairs already, and the persons of these identity keys."""
+    if not entries:
+        return {}, {}
     rows = await (await raw(tx)).fetch(
         """
         SELECT e.source_id, e.key, e.receipt_id::text, e.outcome, e.lead_id::text
         FROM unnest($1::text[], $2::text[]) AS k (source_id, key)
         JOIN receipt_entry e ON e.source_id = k.source_id AND e.key = k.key
         WHERE e.outcome IN ('created', 'matched', 'touch_only', 'pending')
+        UNION ALL
+        SELECT NULL, key, person_id::text, NULL, NULL FROM identity_key WHERE key = ANY($3::text[])
         """,
-        [source for source, _ in keys],
-        [key for _, key in keys],
+        [source for source, _ in entries],
+        [key for _, key in entries],
+        identities,
     )
-    return {(r[0], r[1]): FirstEntry(r[2], Outcome(r[3]), r[4]) for r in rows}
-
-
-async def persons_of(tx: Tx, keys: Sequence[str]) -> dict[str, str]:
-    """Identity key to person id, for the keys that are known."""
-    if not keys:
-        return {}
-    rows = await (await raw(tx)).fetch(
-        "SELECT key, person_id::text FROM identity_key WHERE key = ANY($1::text[])", keys
+    return (
+        {(r[0], r[1]): FirstEntry(r[2], Outcome(r[3]), r[4]) for r in rows if r[0] is not None},
+        {r[1]: r[2] for r in rows if r[0] is None},
     )
-    return {r[0]: r[1] for r in rows}
 
 
 async def lock_leads(tx: Tx, person_ids: Sequence[str]) -> dict[str, Lead]:
@@ -138,71 +135,79 @@ async def lock_leads(tx: Tx, person_ids: Sequence[str]) -> dict[str, Lead]:
     }  # fmt: skip
 
 
-async def insert_receipts(tx: Tx, deliveries: Sequence[Delivery], states: Sequence[str]) -> None:
-    """One row a delivery."""
-    await (await raw(tx)).execute(
-        """
-        INSERT INTO receipt (id, source_id, received_at, state, reason, entries, content_type, body)
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::smallint[],
-                             $7::text[], $8::bytea[])
-        """,
-        [d.receipt_id for d in deliveries],
-        [d.source_id for d in deliveries],
-        [d.received_at for d in deliveries],
-        states,
-        [d.reason for d in deliveries],
-        [len(d.entries) for d in deliveries],
-        [d.content_type for d in deliveries],
-        [d.body for d in deliveries],
-    )
+_WRITTEN: Mapping[str, str] = {
+    "receipt": "id uuid, source_id text, received_at timestamptz, state text, reason text, entries smallint, "
+    "content_type text, body bytea",
+    "receipt_entry": "receipt_id uuid, ordinal smallint, source_id text, key text, outcome text, reason text, "
+    "lead_id uuid, first_receipt_id uuid",
+    "identity_key": "key text, person_id uuid",
+    "lead": "id uuid, person_id uuid, source_id text, receipt_id uuid, created_at timestamptz, sequence bigint, "
+    "told_at timestamptz, features bytea",
+    "contact": "lead_id uuid, sequence bigint, data bytea",
+    "touch": "id uuid, lead_id uuid, receipt_id uuid, occurred_at timestamptz, sequence bigint, source_id text, "
+    "channel text, utm_source text, utm_medium text, utm_campaign text, campaign_id text, form_id text, page text, "
+    "referrer_domain text",
+}
+"""The columns that a batch inserts, by table."""
 
 
-async def insert_entries(tx: Tx, rows: Sequence[EntryRow]) -> None:
-    """One row an entry."""
-    await (await raw(tx)).execute(
-        """
-        INSERT INTO receipt_entry (receipt_id, ordinal, source_id, key, outcome, reason, lead_id, first_receipt_id)
-        SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[],
-                             $8::uuid[])
-        """,
-        [r.receipt_id for r in rows],
-        [r.ordinal for r in rows],
-        [r.source_id for r in rows],
-        [r.key for r in rows],
-        [r.outcome for r in rows],
-        [r.reason for r in rows],
-        [r.lead_id for r in rows],
-        [r.first_receipt_id for r in rows],
-    )
-
-
-async def insert_leads(tx: Tx, leads: Sequence[Lead]) -> None:
-    """New leads with their contacts, in one statement."""
-    if not leads:
-        return
-    await (await raw(tx)).execute(
-        """
-        WITH told AS (
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::bigint[],
-                                 $7::timestamptz[], $8::bytea[], $9::bigint[], $10::bytea[])
-                AS t (id, person_id, source_id, receipt_id, created_at, sequence, told_at, features, version, data)
-        ), leads AS (
-            INSERT INTO lead (id, person_id, source_id, receipt_id, created_at, sequence, told_at, features)
-            SELECT id, person_id, source_id, receipt_id, created_at, sequence, told_at, features FROM told
+def _insert_all() -> tuple[str, tuple[int, ...]]:
+    """The statement that inserts a batch into all its tables in one round trip, and each table's count of columns."""
+    parts, number, widths = [], 0, []
+    for table, columns in _WRITTEN.items():
+        pairs = [column.split() for column in columns.split(", ")]
+        places = [f"${number + n}::{kind}[]" for n, (_, kind) in enumerate(pairs, start=1)]
+        names = ", ".join(name for name, _ in pairs)
+        parts.append(
+            f"{table}_rows AS (INSERT INTO {table} ({names}) SELECT * FROM unnest({', '.join(places)}))"  # noqa: S608
         )
-        INSERT INTO contact (lead_id, sequence, data) SELECT id, version, data FROM told
-        """,
-        [lead.id for lead in leads],
-        [lead.person_id for lead in leads],
-        [lead.source_id for lead in leads],
-        [lead.receipt_id for lead in leads],
-        [lead.created_at for lead in leads],
-        [lead.sequence for lead in leads],
-        [lead.told_at for lead in leads],
-        [lead.features.SerializeToString(deterministic=True) for lead in leads],
-        [lead.contact_sequence for lead in leads],
-        [lead.contact.SerializeToString(deterministic=True) for lead in leads],
-    )
+        number += len(pairs)
+        widths.append(len(pairs))
+    return f"WITH {', '.join(parts)} SELECT", tuple(widths)
+
+
+_INSERT_ALL, _WIDTHS = _insert_all()
+
+
+async def insert_batch(
+    tx: Tx,
+    *,
+    deliveries: Sequence[Delivery],
+    states: Sequence[str],
+    entries: Sequence[EntryRow],
+    identities: Sequence[tuple[str, str]] = (),
+    leads: Sequence[Lead] = (),
+    touches: Sequence[Touch] = (),
+) -> None:
+    """Write what a batch adds. The locks make each key new: a conflict would be a fault and fails the batch."""
+    rows: tuple[Sequence[tuple[Any, ...]], ...] = (
+        [
+            (d.receipt_id, d.source_id, d.received_at, state, d.reason, len(d.entries), d.content_type, d.body)
+            for d, state in zip(deliveries, states, strict=True)
+        ],
+        entries,
+        identities,
+        [
+            (
+                lead.id, lead.person_id, lead.source_id, lead.receipt_id, lead.created_at, lead.sequence, lead.told_at,
+                lead.features.SerializeToString(deterministic=True),
+            )
+            for lead in leads
+        ],
+        [(lead.id, lead.contact_sequence, lead.contact.SerializeToString(deterministic=True)) for lead in leads],
+        [
+            (
+                t.id, t.lead_id, t.receipt_id, t.occurred_at, t.sequence, t.source_id, t.origin.channel,
+                t.origin.utm_source, t.origin.utm_medium, t.origin.utm_campaign, t.origin.campaign_id,
+                t.origin.form_id, t.origin.page, t.origin.referrer_domain,
+            )
+            for t in touches
+        ],
+    )  # fmt: skip
+    columns: list[Sequence[Any]] = []
+    for width, table in zip(_WIDTHS, rows, strict=True):
+        columns.extend(zip(*table, strict=True) if table else [()] * width)
+    await (await raw(tx)).execute(_INSERT_ALL, *columns)
 
 
 async def update_leads(tx: Tx, leads: Sequence[Lead]) -> None:
@@ -227,45 +232,6 @@ async def update_leads(tx: Tx, leads: Sequence[Lead]) -> None:
         [lead.features.SerializeToString(deterministic=True) for lead in leads],
         [lead.contact_sequence for lead in leads],
         [lead.contact.SerializeToString(deterministic=True) for lead in leads],
-    )
-
-
-async def insert_identities(tx: Tx, pairs: Sequence[tuple[str, str]]) -> None:
-    """New identity keys. The locks make each one new: a conflict would be a fault and fails the batch."""
-    if pairs:
-        await (await raw(tx)).execute(
-            "INSERT INTO identity_key (key, person_id) SELECT * FROM unnest($1::text[], $2::uuid[])",
-            [key for key, _ in pairs],
-            [person for _, person in pairs],
-        )
-
-
-async def insert_touches(tx: Tx, touches: Sequence[Touch]) -> None:
-    """One row a touch."""
-    if not touches:
-        return
-    await (await raw(tx)).execute(
-        """
-        INSERT INTO touch (id, lead_id, receipt_id, occurred_at, sequence, source_id, channel, utm_source, utm_medium,
-                           utm_campaign, campaign_id, form_id, page, referrer_domain)
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[], $6::text[],
-                             $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-                             $14::text[])
-        """,
-        [t.id for t in touches],
-        [t.lead_id for t in touches],
-        [t.receipt_id for t in touches],
-        [t.occurred_at for t in touches],
-        [t.sequence for t in touches],
-        [t.source_id for t in touches],
-        [t.origin.channel for t in touches],
-        [t.origin.utm_source for t in touches],
-        [t.origin.utm_medium for t in touches],
-        [t.origin.utm_campaign for t in touches],
-        [t.origin.campaign_id for t in touches],
-        [t.origin.form_id for t in touches],
-        [t.origin.page for t in touches],
-        [t.origin.referrer_domain for t in touches],
     )
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+from intake_samples import BODIES, SECRETS, signed
+
 from baton_kit.db import open_database, raw
 from baton_kit.settings import DatabaseSettings
 from baton_kit.testing import Harness
-from intake_samples import BODIES, SECRETS, signed
-
 from lead_intake import group_commit, store
 from lead_intake.app import App
 from lead_intake.delivery import Incoming, Source
@@ -56,7 +56,7 @@ async def test_two_transactions_that_create_the_same_person_make_one(intake: Har
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
                 "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             ):
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # noqa: ASYNC110 - the condition lives in another process
         assert not waiting.done()
     [result] = await waiting
     assert [str(o) for o in result.outcomes] == ["touch_only"]
@@ -91,14 +91,14 @@ async def test_two_processes_under_load_make_each_person_once(intake: Harness[Ap
 async def test_one_delivery_that_the_database_refuses_does_not_hurt_its_batch(
     tally: Harness[App], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = store.insert_identities
+    honest = store.insert_batch
 
-    async def refusing(tx: Any, pairs: Any) -> None:
-        if any("poison" in key for key, _ in pairs):
+    async def refusing(tx: Any, *, identities: Any = (), **rest: Any) -> None:
+        if any("poison" in key for key, _ in identities):
             await (await raw(tx)).execute("SELECT 1 / 0")  # SQLSTATE 22012
-        await honest(tx, pairs)
+        await honest(tx, identities=identities, **rest)
 
-    monkeypatch.setattr(store, "insert_identities", refusing)
+    monkeypatch.setattr(store, "insert_batch", refusing)
     answers = await asyncio.gather(
         *(post(tally, str(n), "poison@example.com" if n == 7 else f"p{n}@example.com") for n in range(20))
     )
@@ -119,7 +119,6 @@ async def test_with_the_database_away_every_sender_hears_503_within_a_second(tal
         application_name="t",
     )
     from baton_kit.testing import client
-
     from lead_intake.public import create_public
 
     app = dataclasses.replace(tally.app, db=gone, commits=GroupCommit())

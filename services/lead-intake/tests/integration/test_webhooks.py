@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from baton_kit.testing import Harness
 from httpx2 import Response
 from intake_samples import BODIES, SECRETS, signed
 
+from baton_kit.testing import Harness
 from lead_intake.app import App
 
 PROVIDERS = sorted(BODIES)
