@@ -43,14 +43,17 @@ class Forms:
             self.sent += 10
             await asyncio.sleep(self.pause)
 
-    async def deliver(self, client: httpx2.AsyncClient, number: int) -> None:
+    async def post(self, client: httpx2.AsyncClient, number: int) -> httpx2.Response:
         body = typeform(number, run="faults")
         signature = base64.b64encode(hmac.new(SECRET.encode(), body, hashlib.sha256).digest()).decode()
         headers = {"Content-Type": "application/json", "Typeform-Signature": f"sha256={signature}"}
         url = f"{self.stack.public_url('lead-intake')}/v1/webhooks/bench-typeform"
+        return await client.post(url, content=body, headers=headers)
+
+    async def deliver(self, client: httpx2.AsyncClient, number: int) -> None:
         while True:
             try:
-                answer = await client.post(url, content=body, headers=headers)
+                answer = await self.post(client, number)
             except httpx2.HTTPError:
                 await asyncio.sleep(0.1)
                 continue
@@ -85,7 +88,9 @@ async def counts(stack: Stack) -> dict[str, int]:
         ("sales-feedback", "handoff"): "SELECT count(*) FROM handoff",
         ("attribution", "qualified"): "SELECT count(*) FROM qualified",
     }
-    return {f"{s} {what}": (await fetch(stack, s, query))[0][0] for (s, what), query in asked.items()}
+    return {
+        f"{s} {what}": (await fetch(stack, s, query))[0][0] for (s, what), query in asked.items() if s in stack.services
+    }
 
 
 async def check(stack: Stack, *, leads: int) -> None:
@@ -111,6 +116,24 @@ def plan(stack: Stack) -> list[tuple[Callable[[], object], Callable[[], object]]
     return [*roles[:4], (postgres.kill, postgres.start), *roles[4:], (kafka.kill, kafka.start)]
 
 
+async def outages(stack: Stack, forms: Forms, client: httpx2.AsyncClient) -> None:
+    """Without Kafka deliveries are acknowledged and come through later; without PostgreSQL refused within a second."""
+    await asyncio.to_thread(stack.brokers[0].kill)
+    answers = [await forms.post(client, forms.sent + n) for n in range(10)]
+    assert [answer.status_code for answer in answers] == [200] * 10
+    forms.sent += 10
+    await asyncio.to_thread(stack.brokers[0].start)
+    await asyncio.to_thread(stack.postgres.kill)
+    for n in range(3):
+        began = time.monotonic()
+        answer = await forms.post(client, forms.sent + n)
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert time.monotonic() - began < 1
+    await asyncio.to_thread(stack.postgres.start)
+    await forms.deliver(client, forms.sent)
+    forms.sent += 1
+
+
 async def under_fire(stack: Stack, *, kills: int, ids: int, within: float) -> None:
     await create_source(stack)
     await agree(stack)
@@ -127,6 +150,7 @@ async def under_fire(stack: Stack, *, kills: int, ids: int, within: float) -> No
         await forms.more(20)
         forms.stop.set()
         await sending
+        await outages(stack, forms, client)
 
     async def through() -> bool:
         return set((await counts(stack)).values()) == {forms.sent}
