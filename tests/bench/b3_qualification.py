@@ -21,7 +21,8 @@ from baton_kit.ids import new_id
 from baton_kit.settings import DatabaseSettings, KafkaSettings
 from baton_kit.topics import apply_topics
 from baton_local.stack import Stack
-from qualification.app import SERVICE, open_app
+from qualification.app import open_app
+from qualification.service import SERVICE
 
 from .result import Figure, Say
 

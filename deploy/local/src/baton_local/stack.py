@@ -291,6 +291,7 @@ class Stack:
         settings["public"] = {
             name: self.public_url(name) for name, spec in self.services.items() if spec.public_port is not None
         }
+        settings["databases"] = {name: self.database_url(name, owner=True) for name in self.services}
         settings["kafka"] = {"bootstrap_servers": self.bootstrap_servers, "topic_prefix": self.topic_prefix}
         settings["api_key"] = self.api_key
         path = self.home / "cli.json"

@@ -60,13 +60,18 @@ async def database_of(package: str, server: Server) -> AsyncIterator[str]:
     """Yield the URL of a new database with the service's tables, dropped afterwards; commits in it are real."""
     template = await _template(package, server)
     name = f"test_{uuid.uuid4().hex[:16]}"
+    await _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+    try:
+        yield server.url(name)
+    finally:
+        await _administer(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+async def _administer(server: Server, statement: str) -> None:
+    # A connection each: a test may have killed the server in between.
     admin = await asyncpg.connect(server.admin_url)
     try:
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
-        try:
-            yield server.url(name)
-        finally:
-            await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await admin.execute(statement)
     finally:
         await admin.close()
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from google.protobuf.wrappers_pb2 import StringValue
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -102,6 +102,29 @@ async def test_a_database_that_goes_back_under_a_running_consumer_loses_nothing(
         await log.write([word("d")])
         await log.noted("a", "b", "c", "d")
     assert await log.order() == ["a", "b", "c", "d"]
+
+
+class BeganElsewhere:
+    """A client that fetched from Kafka's own position before it was told ours."""
+
+    def __init__(self, tp: TopicPartition, found: Any) -> None:
+        self.tp, self.found, self.sought = tp, found, dict[TopicPartition, int]()
+
+    async def getmany(self, **_: Any) -> dict[TopicPartition, Any]:
+        return {self.tp: self.found}
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self.sought[tp] = offset
+
+
+async def test_records_fetched_before_the_seek_are_not_applied(toy: Harness[Toy]) -> None:
+    await toy.fetch(
+        "INSERT INTO consumer_offset (consumer, topic, partition, next_offset) VALUES ('toy.count', $1, 0, 3)", HEARD
+    )
+    client = BeganElsewhere(TopicPartition(HEARD, 0), [record(word("far ahead"), offset=900)])
+    await Consumer(toy.app, SUBSCRIPTION)._step(client)
+    assert client.sought == {client.tp: 3}
+    assert await toy.fetch("SELECT 1 FROM note") == []
 
 
 async def test_a_failing_event_is_repeated_alone_then_parked_and_the_rest_flows(

@@ -10,6 +10,7 @@ from baton_kit import parked
 from baton_kit.apply import PositionWentBack, Subscription, apply_batch, settle_batch
 from baton_kit.envelope import Event, Received, event
 from baton_kit.testing import START, FakeRecord, Harness, record
+from toy.running import until
 from toy.service import HEARD, SUBSCRIPTION, Toy
 
 
@@ -194,6 +195,26 @@ async def test_two_members_with_the_same_records_apply_them_once(toy: Harness[To
     done = await asyncio.gather(*(apply(toy, batch[: 5 * n]) for n in (4, 3, 2, 1, 4)))
     assert sum(done) == 20
     assert [told for _, told in await notes(toy)] == [f"w{n}" for n in range(20)]
+
+
+async def test_a_zombie_waits_for_the_position_and_never_moves_it_back(toy: Harness[Toy]) -> None:
+    await apply(toy, records([word("first")]))
+    batch = records([word(f"w{n}") for n in range(10)], start=1)
+    async with toy.db.begin() as tx:
+        await apply_batch(tx, toy.app, SUBSCRIPTION, topic=HEARD, partition=0, records=batch)
+        zombie = asyncio.create_task(apply(toy, batch[:5]))
+
+        async def waits() -> bool:
+            return bool(
+                await toy.fetch(
+                    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+            )
+
+        await until(waits, what="the zombie waited")
+    assert await zombie == 0
+    [row] = await toy.fetch("SELECT next_offset FROM consumer_offset")
+    assert row["next_offset"] == 11
 
 
 async def test_worker_and_replay_never_work_a_key_at_the_same_time(toy: Harness[Toy]) -> None:

@@ -158,6 +158,20 @@ async def test_rows_that_commit_between_two_pages_belong_to_the_next_round(toy: 
     assert tape.ids == ["a", "b", "c", "d"]
 
 
+async def test_a_transaction_open_at_the_beginning_of_a_round_goes_out_once_though_it_commits_within(
+    toy: Harness[Toy],
+) -> None:
+    tape = Tape()
+    cursor = await take(toy)
+    async with toy.db.begin() as late:
+        await (await raw(late)).execute("SELECT pg_current_xact_id()")
+        await append(toy, ["a", "b", "c"])
+        cursor, _ = await publish_page(toy.db, tape, cursor, limit=2)
+        await toy.app.outbox.append(late, [event(StringValue(), key="late", occurred_at=START, id="late")])
+    await drain(toy, cursor, tape, limit=2)
+    assert tape.ids == ["a", "b", "c", "late"]
+
+
 async def test_a_failed_acknowledgement_leaves_the_cursor_where_it_was(toy: Harness[Toy]) -> None:
     await append(toy, ["a", "b", "c"])
     cursor = await take(toy)

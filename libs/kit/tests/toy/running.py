@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 import httpx2
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from google.protobuf.wrappers_pb2 import StringValue
 
 from baton_kit import broker
@@ -199,17 +199,15 @@ class Stage:
 
 
 async def read_topic(bootstrap: str, topic: str) -> list[Any]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    """Return every record of a topic up to its present end."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     await consumer.start()
     try:
-        await consumer._client.force_metadata_update()
-        partitions = [TopicPartition(topic, p) for p in range(3)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        for tp in partitions:
-            consumer.seek(tp, 0)
+        ends = await consumer.end_offsets(consumer.assignment())
         records: list[Any] = []
-        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
             for found in (await consumer.getmany(timeout_ms=200)).values():
                 records.extend(found)
         return records

@@ -2,9 +2,8 @@
 
 import sys
 
-from baton_kit.runtime import run
-
 from attribution.app import SERVICE
+from baton_kit.runtime import run
 
 if __name__ == "__main__":
     sys.exit(run(SERVICE))

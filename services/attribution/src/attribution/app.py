@@ -4,18 +4,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from baton import catalogue
-from baton_kit.api import create_fastapi
-from baton_kit.clock import Clock, SystemClock
-from baton_kit.db import Database, open_database
-from baton_kit.outbox import Outbox
-from baton_kit.runtime import Service
 from fastapi import FastAPI
 
 from attribution.api import router
 from attribution.command import rebuild_command
 from attribution.handlers import SUBSCRIPTION
 from attribution.settings import Settings
+from baton import catalogue
+from baton_kit.api import create_fastapi
+from baton_kit.clock import Clock, SystemClock
+from baton_kit.db import Database, open_database
+from baton_kit.outbox import Outbox
+from baton_kit.runtime import Service
 
 
 @dataclass(frozen=True, slots=True)

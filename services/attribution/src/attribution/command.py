@@ -4,9 +4,9 @@ import argparse
 import dataclasses
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from attribution.models import Parameters
+from attribution import store
 from attribution.rebuild import AlreadyRebuilding, rebuild, verify
 
 if TYPE_CHECKING:
@@ -26,16 +26,15 @@ async def rebuild_command(app: "App", arguments: list[str]) -> int:
         asked = parser.parse_args(arguments)
         if asked.verify and (asked.lookback_days or asked.half_life_hours is not None):
             parser.error("--verify compares under the parameters in use")
-        days = None if asked.lookback_days in (None, "none") else int(asked.lookback_days)
-        if asked.lookback_days is None and asked.half_life_hours is None:
-            parameters = None
-        else:
-            parameters = Parameters(
-                lookback_days=Parameters().lookback_days if asked.lookback_days is None else days,
-                half_life_hours=Parameters().half_life_hours
-                if asked.half_life_hours is None
-                else asked.half_life_hours,
-            )
+        changes: dict[str, Any] = {}
+        if asked.lookback_days is not None:
+            changes["lookback_days"] = None if asked.lookback_days == "none" else int(asked.lookback_days)
+        if asked.half_life_hours is not None:
+            changes["half_life_hours"] = asked.half_life_hours
+        async with app.db.begin() as tx:
+            present = (await store.current_projection(tx)).parameters
+        # Checked here as well, so that a wrong value is an error of the call.
+        parameters = dataclasses.replace(present, **changes)
     except ValueError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2

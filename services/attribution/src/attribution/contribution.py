@@ -84,11 +84,7 @@ def credits_of(deal: Deal, touches: Sequence[Touch], projection: Projection) -> 
     journey = journey_before(touches, deal.closed_at, lookback_days=projection.parameters.lookback_days)
     if not journey:
         everything: tuple[int | None, ...] = (deal.amount_minor,) * len(projection.models)
-        return (
-            Credit(
-                deal.deal_id, 0, deal.lead_id, None, NO_TOUCH, NO_TOUCH, deal.currency, closed_on, everything
-            ),
-        )
+        return (Credit(deal.deal_id, 0, deal.lead_id, None, NO_TOUCH, NO_TOUCH, deal.currency, closed_on, everything),)
     by_model = []
     for model in projection.models:
         weights = MODELS[model](journey, deal.closed_at, projection.parameters)

@@ -3,16 +3,15 @@
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
-from baton_kit.db import Tx
-from baton_kit.envelope import Received
-from baton_kit.failpoint import failpoint
-
 from attribution import store
 from attribution.contribution import Projection, credits_of, difference, totals_of
 from attribution.events import deal_of, touch_of
 from attribution.facts import DealFact, TouchFact
 from baton.lead.v1.lead_pb2 import TouchRecorded
 from baton.sales.v1.sales_pb2 import DealClosed
+from baton_kit.db import Tx
+from baton_kit.envelope import Received
+from baton_kit.failpoint import failpoint
 
 if TYPE_CHECKING:
     from attribution.app import App

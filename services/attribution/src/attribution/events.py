@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-from baton_kit.outages import Unprocessable
-from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -17,16 +15,15 @@ from attribution.facts import (
     TouchFact,
 )
 from attribution.models import DIRECT
-from baton.lead.v1.lead_pb2 import LeadCreated, TouchKind, TouchRecorded
-from baton.qualification.v1.qualification_pb2 import DecisionKind, LeadQualified, LeadScored, Outcome
+from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.qualification.v1.qualification_pb2 import LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import (
     DealClosed,
     DealOutcome,
-    FeedbackKind,
     HandoffChanged,
-    HandoffState,
     SalesFeedback,
 )
+from baton_kit.outages import Unprocessable
 
 CAMPAIGN_NOT_SET = "(not set)"
 
@@ -55,7 +52,7 @@ def touch_of(e: TouchRecorded) -> TouchFact:
         touch_id=_id(e, "touch_id"),
         lead_id=_id(e, "lead_id"),
         occurred_at=_time(e, "occurred_at"),
-        kind=_code(TouchKind, e.kind),
+        kind=_code(e, "kind"),
         channel=e.channel or DIRECT,
         campaign=e.utm_campaign or e.campaign_id or CAMPAIGN_NOT_SET,
         utm_source=e.utm_source,
@@ -80,8 +77,8 @@ def decision_of(e: LeadScored) -> DecisionFact:
         lead_id=_id(e, "lead_id"),
         cycle=e.cycle,
         evaluated_at=_time(e, "evaluated_at"),
-        kind=_code(DecisionKind, e.kind),
-        outcome=_code(Outcome, e.outcome),
+        kind=_code(e, "kind"),
+        outcome=_code(e, "outcome"),
         score=e.score,
         agreement_digest=e.agreement.digest,
         activation_seq=e.agreement.activation_seq,
@@ -109,7 +106,7 @@ def handoff_of(e: HandoffChanged) -> HandoffFact:
         lead_id=_id(e, "lead_id"),
         cycle=e.cycle,
         occurred_at=_time(e, "occurred_at"),
-        state=_code(HandoffState, e.state),
+        state=_code(e, "state"),
         rep_id=e.rep_id,
         reason=e.reason,
     )
@@ -123,7 +120,7 @@ def feedback_of(e: SalesFeedback) -> FeedbackFact:
         handoff_id=e.handoff_id,
         cycle=e.cycle,
         occurred_at=_time(e, "occurred_at"),
-        kind=_code(FeedbackKind, e.kind),
+        kind=_code(e, "kind"),
         rep_id=e.rep_id,
         reason=e.reason,
         reason_family=e.reason_family,
@@ -146,7 +143,7 @@ def deal_of(e: DealClosed) -> DealFact:
         lead_id=_id(e, "lead_id"),
         occurred_at=_time(e, "occurred_at"),
         handoff_id=e.handoff_id,
-        outcome=_code(DealOutcome, e.outcome),
+        outcome=_code(e, "outcome"),
         amount_minor=e.amount_minor,
         currency=e.currency,
         opened_at=_time(e, "opened_at") if e.HasField("opened_at") else None,
@@ -176,9 +173,11 @@ def _time(e: Message, name: str) -> datetime:
         raise Unprocessable(f"{name} of {e.DESCRIPTOR.name} is no time") from None
 
 
-def _code(enum: EnumTypeWrapper, number: int) -> str:
-    """Return the enum value as a short code ("won"); a number of a newer contract stays a number."""
-    if number not in enum.values():
+def _code(e: Message, name: str) -> str:
+    """Return an enum field as a short code ("won"); a number of a newer contract stays a number."""
+    kind = e.DESCRIPTOR.fields_by_name[name].enum_type
+    number = int(getattr(e, name))
+    if kind is None or number not in kind.values_by_number:
         return str(number)
-    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
-    return str(enum.Name(number)).removeprefix(prefix).lower()
+    prefix = kind.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return kind.values_by_number[number].name.removeprefix(prefix).lower()

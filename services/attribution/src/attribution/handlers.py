@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from baton_kit.apply import Handlers, Subscription
-
 from attribution import credit, record
 from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
+from baton_kit.apply import Handlers, Subscription
 
 if TYPE_CHECKING:
     from attribution.app import App

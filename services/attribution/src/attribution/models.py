@@ -44,17 +44,13 @@ class Parameters:
             raise ValueError("half_life_hours must be at least 1")
 
 
-def journey_before(
-    touches: Sequence[Touch], closed_at: datetime, *, lookback_days: int | None
-) -> tuple[Touch, ...]:
+def journey_before(touches: Sequence[Touch], closed_at: datetime, *, lookback_days: int | None) -> tuple[Touch, ...]:
     """The touches that count for a deal closed at `closed_at`, by (time, touch id).
 
     A touch at the very time of the close counts, a later one does not; nor does one older than the lookback.
     """
     oldest = None if lookback_days is None else closed_at - timedelta(days=lookback_days)
-    counted = (
-        t for t in touches if t.occurred_at <= closed_at and (oldest is None or t.occurred_at >= oldest)
-    )
+    counted = (t for t in touches if t.occurred_at <= closed_at and (oldest is None or t.occurred_at >= oldest))
     return tuple(sorted(counted, key=lambda t: (t.occurred_at, t.touch_id)))
 
 

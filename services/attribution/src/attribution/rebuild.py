@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from baton_kit.db import Tx
-from baton_kit.failpoint import failpoint
-
 from attribution import store
 from attribution.contribution import Credit, Deal, Projection, Total, TotalKey, credits_of, totals_of
 from attribution.credit import credit_anew
 from attribution.models import Parameters
+from baton_kit.db import Tx
+from baton_kit.failpoint import failpoint
 
 if TYPE_CHECKING:
     from attribution.app import App
@@ -180,9 +179,7 @@ def _padded(credits: Sequence[Credit], length: int) -> list[Credit | None]:
     return [*credits, *([None] * (length - len(credits)))]
 
 
-def _total_differences(
-    stored: Mapping[TotalKey, Total], rebuilt: Mapping[TotalKey, Total]
-) -> Iterator[Difference]:
+def _total_differences(stored: Mapping[TotalKey, Total], rebuilt: Mapping[TotalKey, Total]) -> Iterator[Difference]:
     for cell in sorted({*stored, *rebuilt}, key=lambda c: (c.model, c.dimension, c.key, c.currency, c.closed_on)):
         ours, theirs = stored.get(cell), rebuilt.get(cell)
         if ours != theirs:

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from baton_kit.db import Tx
-from baton_kit.envelope import Received
-from baton_kit.failpoint import failpoint
-
 from attribution import store
 from attribution.events import decision_of, feedback_of, handoff_of, lead_of, qualified_of
 from attribution.facts import Fact
 from baton.lead.v1.lead_pb2 import LeadCreated
 from baton.qualification.v1.qualification_pb2 import LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import HandoffChanged, SalesFeedback
+from baton_kit.db import Tx
+from baton_kit.envelope import Received
+from baton_kit.failpoint import failpoint
 
 if TYPE_CHECKING:
     from attribution.app import App

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date, datetime
 from typing import Any
 
-from baton_kit.db import Tx, raw
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
@@ -14,9 +13,10 @@ from attribution.contribution import Credit, Deal, Projection, Total, TotalKey
 from attribution.facts import Fact
 from attribution.models import MODELS, Parameters, Touch
 from attribution.tables import TABLE_OF
+from baton_kit.db import Tx, raw
 
 _CREDIT_COLUMNS = tuple(f.name for f in dataclasses.fields(Credit))
-_DIALECT = postgresql.dialect()
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def _insert_statement(table: Table) -> str:
@@ -71,7 +71,8 @@ FROM deal_version
 async def latest_deals(tx: Tx, lead_ids: Set[str]) -> list[Deal]:
     """Return every deal that any version puts on one of these leads, as its latest version has it."""
     rows = await (await raw(tx)).fetch(
-        f"{_LATEST_DEAL} WHERE deal_id IN (SELECT deal_id FROM deal_version WHERE lead_id = ANY($1::text[])) "
+        f"{_LATEST_DEAL} WHERE deal_id IN "  # noqa: S608 - our own text
+        "(SELECT deal_id FROM deal_version WHERE lead_id = ANY($1::text[])) "
         "ORDER BY deal_id, sequence DESC",
         list(lead_ids),
     )
@@ -162,7 +163,9 @@ async def one_rebuild_at_a_time(tx: Tx) -> bool:
 
 async def no_time_limit(tx: Tx) -> None:
     """Let this transaction take as long as it needs: it reads every fact there is. Its statements stay limited."""
-    await (await raw(tx)).execute("SET LOCAL transaction_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+    await (await raw(tx)).execute(
+        "SET LOCAL transaction_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+    )
 
 
 async def one_snapshot(tx: Tx) -> None:
@@ -197,14 +200,11 @@ async def credits_page(
 def _by_deal(rows: Iterable[Any]) -> dict[str, tuple[Credit, ...]]:
     found: dict[str, list[Credit]] = defaultdict(list)
     for row in rows:
-        *fields, credits = row
-        found[row["deal_id"]].append(Credit(*fields, credits=tuple(credits)))
+        found[row["deal_id"]].append(Credit(**{**row, "credits": tuple(row["credits"])}))
     return {deal_id: tuple(credits) for deal_id, credits in found.items()}
 
 
-async def replace_credits(
-    tx: Tx, projection: Projection, *, deal_ids: Set[str], credits: Sequence[Credit]
-) -> None:
+async def replace_credits(tx: Tx, projection: Projection, *, deal_ids: Set[str], credits: Sequence[Credit]) -> None:
     """Put these credits in the place of all that the deals had."""
     connection = await raw(tx)
     await connection.execute(
@@ -373,8 +373,5 @@ async def credited_deals(tx: Tx, projection: Projection, lead_id: str) -> list[t
 
 async def knows_lead(tx: Tx, lead_id: str) -> bool:
     """Say whether any fact names the lead."""
-    tables = " UNION ALL ".join(
-        f"SELECT FROM {table.name} WHERE lead_id = $1"  # noqa: S608 - names of our own tables
-        for table in TABLE_OF.values()
-    )
+    tables = " UNION ALL ".join(f"SELECT FROM {table.name} WHERE lead_id = $1" for table in TABLE_OF.values())
     return bool(await (await raw(tx)).fetchval(f"SELECT EXISTS ({tables})", lead_id))

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from baton_kit.tables import add_kit_tables
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -32,6 +31,7 @@ from attribution.facts import (
     QualifiedFact,
     TouchFact,
 )
+from baton_kit.tables import add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)

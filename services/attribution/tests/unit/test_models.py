@@ -182,9 +182,7 @@ def test_time_decay_becomes_last_with_a_short_half_life(journey: tuple[Touch, ..
 def test_the_order_of_arrival_never_changes_the_journey(drawn: list[Touch], seed: Any) -> None:
     shuffled = list(drawn)
     seed.shuffle(shuffled)
-    assert journey_before(shuffled, CLOSED, lookback_days=90) == journey_before(
-        drawn, CLOSED, lookback_days=90
-    )
+    assert journey_before(shuffled, CLOSED, lookback_days=90) == journey_before(drawn, CLOSED, lookback_days=90)
 
 
 def test_touches_after_the_close_or_before_the_lookback_do_not_count() -> None:

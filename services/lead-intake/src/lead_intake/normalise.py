@@ -58,7 +58,7 @@ def email(value: str) -> str:
         checked = validate_email(value, check_deliverability=False, globally_deliverable=False)
     except (EmailNotValidError, ValueError):  # odd Unicode makes the IDNA step raise plain ValueErrors
         return ""
-    if "." not in checked.ascii_domain or checked.domain_address is not None:
+    if "." not in checked.ascii_domain:
         return ""
     return f"{checked.local_part}@{checked.ascii_domain.lower()}"
 

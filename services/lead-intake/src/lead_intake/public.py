@@ -11,11 +11,11 @@ import hashlib
 import hmac
 import json
 import secrets
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import Counter
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from baton_kit import telemetry
@@ -72,6 +72,7 @@ class Webhooks:
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self._traced = app.settings.otlp_endpoint is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the 2xx leaves after the commit."""
@@ -88,7 +89,7 @@ class Webhooks:
             # The traceback may quote the body, so only the place of the fault is named.
             log.error("delivery_failed", error=type(error).__name__, place=_place(error))
             reply = FAULT
-        ANSWERED.labels(str(reply.status)).inc()
+        _answered(reply.status).inc()
         await _send(reply, send, head=scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope, receive: Receive, source: Source | None) -> Reply:
@@ -124,10 +125,14 @@ class Webhooks:
         kept = provider.kept(incoming)
         try:
             inquiries = provider.parse(incoming, source)
-            cause = telemetry.traceparent() or telemetry.cause(headers.get("traceparent"))
+            cause = (telemetry.traceparent() if self._traced else None) or telemetry.cause(headers.get("traceparent"))
             delivery = delivery_of(incoming, source, inquiries, body=kept, traceparent=cause)
         except Unparsable as error:
             delivery = unreadable(incoming, source, reason=error.reason, body=kept)
+        except Exception as error:
+            # A fault of ours on this body: it is kept until the fault is mended, and blocks nobody.
+            log.error("delivery_not_understood", error=type(error).__name__, place=_place(error))
+            delivery = unreadable(incoming, source, reason="fault", body=kept)
 
         # 3. The answer waits for the commit of its batch.
         return provider.reply(await self.app.commits.submit(self.app, delivery))
@@ -161,8 +166,9 @@ def create_public(app: App) -> ASGIApp:
         Route("/v1/webhooks/{source}", endpoint=webhooks),
         Route("/v1/webhooks/{source}/{token}", endpoint=webhooks),
     ]
-    public = Starlette(routes=routes)
-    return Traced(public) if app.settings.otlp_endpoint else public
+    # The bare router: the layers of an application would only repeat what `Webhooks` does with errors.
+    router = Router(routes=routes)
+    return Traced(router) if app.settings.otlp_endpoint else router
 
 
 async def _body(receive: Receive) -> bytes:
@@ -205,6 +211,11 @@ async def _send(reply: Reply, send: Send, *, head: bool) -> None:
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else reply.body})
+
+
+@lru_cache(maxsize=16)
+def _answered(status: int) -> Counter:
+    return ANSWERED.labels(str(status))
 
 
 def _place(error: Exception) -> str:

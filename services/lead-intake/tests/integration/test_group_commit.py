@@ -52,11 +52,11 @@ async def test_two_transactions_that_create_the_same_person_make_one(intake: Har
         waiting = asyncio.create_task(other())
         # The second stands at the lock of the address until the first has committed.
         async with intake.db.begin() as watcher:
-            while not await (await raw(watcher)).fetchval(
+            while not await (await raw(watcher)).fetchval(  # noqa: ASYNC110 - PostgreSQL knows, no event tells
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
                 "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             ):
-                await asyncio.sleep(0.005)  # noqa: ASYNC110 - the condition lives in another process
+                await asyncio.sleep(0.005)
         assert not waiting.done()
     [result] = await waiting
     assert [str(o) for o in result.outcomes] == ["touch_only"]

@@ -1,6 +1,6 @@
 """The agreement: what both departments signed, read from its canonical bytes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from qualification.canonical import canonical_bytes, digest_of
 from qualification.criteria import Condition, CriteriaError, check_condition, define_terms
 from qualification.document import DocumentRefused, Flaw, Tree, pointer_of, read_document
-from qualification.schema import AgreementForm, EngagementForm
+from qualification.schema import AgreementForm, EngagementForm, RuleForm
 
 RESERVED_IDS: Final = frozenset({"fit", "engagement", "cap"})
 _SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400}
@@ -67,7 +67,7 @@ class Agreement:
     disqualifiers: tuple[Criterion, ...]
     fit: tuple[FitRule, ...]
     engagement: tuple[EngagementRule, ...]
-    caps: Mapping[Literal["fit", "engagement"], int]
+    caps: Mapping[str, int]
     threshold: int
     reasons: tuple[Reason, ...]
     sla: Sla
@@ -170,12 +170,13 @@ def _inconsistencies(form: AgreementForm) -> Iterator[tuple[str, str]]:
     if {party.department for party in form.parties} != {"marketing", "sales"}:
         yield pointer_of("parties"), "must name marketing and sales once each"
     seen: dict[str, str] = {}
-    for section, rules in (
+    sections: tuple[tuple[str, Sequence[RuleForm]], ...] = (
         ("gates", form.gates),
         ("disqualifiers", form.disqualifiers),
         ("fit", form.fit),
         ("engagement", form.engagement),
-    ):
+    )
+    for section, rules in sections:
         for i, rule in enumerate(rules):
             pointer = pointer_of(section, i, "id")
             if rule.id in RESERVED_IDS:

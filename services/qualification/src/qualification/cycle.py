@@ -31,7 +31,7 @@ class SeenTouch:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Where a lead stands; `created_at` is None while only touches of it came, `activation_seq` while nothing governs."""
+    """Where a lead stands; `created_at` is None while only touches came, `activation_seq` while none governs."""
 
     id: str
     sequence: int = 0
@@ -135,6 +135,7 @@ def differs(decision: Decision, lead: Lead) -> bool:
 def after_decision(lead: Lead, decision: Decision, *, decision_id: str | None) -> Lead:
     """Return the lead after a decision; `decision_id` is None where it told nothing new.
 
+    The sequence grows by one for each event that tells of it: the decision, and the handover.
     Only an open cycle waits for points to fade: whoever was handed over is with sales.
     """
     hands_over = lead.state is CycleState.OPEN and decision.outcome is Outcome.QUALIFIED
@@ -142,6 +143,8 @@ def after_decision(lead: Lead, decision: Decision, *, decision_id: str | None) -
     waits = state is CycleState.OPEN
     return replace(
         lead,
+        sequence=lead.sequence + (0 if decision_id is None else 2 if hands_over else 1),
+        activation_seq=decision.stamp.activation_seq,
         state=state,
         outcome=decision.outcome.value,
         score=decision.score,

@@ -1,15 +1,15 @@
 """Read a YAML or JSON document into a plain tree that knows where each value stood.
 
-Stricter than the formats: one reading is possible, no anchors, no tags, no duplicate keys, no fractions. `NO` is a text and
-`1.5` is refused, so that what the author sees is what is signed.
+Stricter than the formats: one reading is possible, no anchors, no tags, no duplicate keys, no fractions. `NO` is a
+text and `1.5` is refused, so that what the author sees is what is signed.
 """
 
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import yaml
 
@@ -95,16 +95,18 @@ def pointer_of(*steps: str | int) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
-def _refuse(detail: str, *, pointer: str = "", line: int | None = None, column: int | None = None) -> Any:
+def _refuse(detail: str, *, pointer: str = "", line: int | None = None, column: int | None = None) -> NoReturn:
     raise DocumentRefused([Flaw(pointer=pointer, detail=detail, line=line, column=column)])
 
 
 def _read_json(text: str) -> Tree:
     def number(digits: str) -> Any:
-        return _refuse(f"{digits[:20]} is not a whole number; use a smaller unit")
+        _refuse(f"{digits[:20]} is not a whole number; use a smaller unit")
 
     def integer(digits: str) -> int:
-        return int(digits) if len(digits) <= MAX_DIGITS else _refuse("a number has too many digits")
+        if len(digits) > MAX_DIGITS:
+            _refuse("a number has too many digits")
+        return int(digits)
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         taken = dict(items)
@@ -157,9 +159,10 @@ def _read_yaml(text: str) -> Tree:
         return pointer
 
     try:
-        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        events: Iterator[Any] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        for event in events:
             mark = event.start_mark
-            where = {"line": mark.line + 1, "column": mark.column + 1}
+            where: dict[str, Any] = {"line": mark.line + 1, "column": mark.column + 1}
             here = stack[-1].pointer if stack else ""
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
@@ -185,7 +188,7 @@ def _read_yaml(text: str) -> Tree:
             if expects_key:
                 if not isinstance(event, yaml.ScalarEvent):
                     _refuse("a key must be a text", pointer=here, **where)
-                key = event.value
+                key: str = event.value
                 if key in stack[-1].container:
                     _refuse(
                         f"the key '{key[:50]}' stands twice; keep one of them",

@@ -41,16 +41,15 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[LeadCreated 
     leads = await store.lock_leads(tx, ids)
     answers = await store.feedback_of(tx, [lead_id for lead_id in ids if lead_id not in leads])
 
-    # 2. What the events say of each lead; the features with the highest sequence count.
+    # 2. What the events say of each lead.
     known = set(leads)
     arrived: list[tuple[str, SeenTouch]] = []
     for e in received:
-        lead = leads.get(e.body.lead_id) or cycle.after_feedback(Lead(e.body.lead_id), answers.get(e.body.lead_id, ()))
-        if isinstance(e.body, LeadCreated):
-            lead = replace(lead, created_at=lead.created_at or moment(e.body.occurred_at))
-        else:
-            arrived.append((lead.id, _seen(e.body)))
-        leads[lead.id] = _told(lead, e.body)
+        body = e.body
+        lead = leads.get(body.lead_id) or cycle.after_feedback(Lead(body.lead_id), answers.get(body.lead_id, ()))
+        if isinstance(body, TouchRecorded):
+            arrived.append((lead.id, _seen(body)))
+        leads[lead.id] = _told(lead, body)
 
     # 3. All touches of these leads, the stored and the new, each once.
     at = app.clock.now()
@@ -97,10 +96,9 @@ async def decide(
     current: list[Lead] = []
     for lead in leads.values():
         lead = cycle.begun_again(lead, touches.get(lead.id, ()))
-        if lead.judged and lead.activation_seq is None and active is not None:
-            lead = replace(lead, activation_seq=active.activation_seq)
         current.append(lead)
-    governing = await app.judges.of(tx, {lead.activation_seq for lead in current if lead.activation_seq})
+    in_force = active.activation_seq if active else None
+    governing = await app.judges.of(tx, {s for lead in current if (s := lead.activation_seq or in_force)})
     failpoint("evaluate.after_judges")
 
     # 2. Pure from here: no clock, no database.
@@ -109,10 +107,11 @@ async def decide(
     handed_over: list[NewDecision] = []
     told: list[Event] = []
     for lead in current:
-        if not lead.judged or lead.activation_seq is None:
-            after.append(replace(lead, next_change_at=None))
+        sequence = lead.activation_seq or in_force
+        if not lead.judged or sequence is None:
+            after.append(lead if lead.next_change_at is None else replace(lead, next_change_at=None))
             continue
-        law = governing[lead.activation_seq]
+        law = governing[sequence]
         snapshot = scoring.snapshot_of(
             lead.features or {},
             [seen.touch for seen in touches.get(lead.id, ())],
@@ -124,11 +123,10 @@ async def decide(
             after.append(cycle.after_decision(lead, decision, decision_id=None))
             continue
         new = NewDecision(id=new_id(at), sequence=lead.sequence + 1, kind=kind, decision=decision)
-        moved = replace(cycle.after_decision(lead, decision, decision_id=new.id), sequence=new.sequence)
+        moved = cycle.after_decision(lead, decision, decision_id=new.id)
         changed.append(new)
         told.append(events.lead_scored(new))
         if moved.state is CycleState.QUALIFIED and lead.state is CycleState.OPEN:
-            moved = replace(moved, sequence=moved.sequence + 1)
             handed_over.append(new)
             told.append(
                 events.lead_qualified(
@@ -204,10 +202,18 @@ def _lead_id(body: LeadCreated | TouchRecorded) -> str:
 
 
 def _told(lead: Lead, body: LeadCreated | TouchRecorded) -> Lead:
-    lead = replace(lead, test=lead.test or body.test)
-    if not body.HasField("features") or body.sequence <= lead.features_sequence:
-        return lead
-    return replace(lead, features=features_from_event(body.features), features_sequence=body.sequence)
+    """Return the lead with what an event says of it: the features with the highest sequence count."""
+    newer = body.HasField("features") and body.sequence > lead.features_sequence
+    created_at = lead.created_at
+    if created_at is None and isinstance(body, LeadCreated):
+        created_at = moment(body.occurred_at)
+    return replace(
+        lead,
+        created_at=created_at,
+        test=lead.test or body.test,
+        features=features_from_event(body.features) if newer else lead.features,
+        features_sequence=body.sequence if newer else lead.features_sequence,
+    )
 
 
 def _seen(body: TouchRecorded) -> SeenTouch:

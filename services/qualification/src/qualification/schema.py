@@ -68,6 +68,9 @@ class EngagementForm(Words):
     )
 
 
+RuleForm = GateForm | DisqualifierForm | FitForm | EngagementForm
+
+
 class CapsForm(_Form):
     """The most that a group may give in all."""
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import compress
 from typing import Any, Final
 
 from qualification.agreement import Agreement
@@ -118,9 +119,9 @@ class Judge:
 
     def __init__(self, agreement: Agreement) -> None:
         self.agreement = agreement
-        self._conditions = Conditions(
-            [rule.when for rule in (*agreement.gates, *agreement.disqualifiers, *agreement.fit)]
-        )
+        criteria = [criterion.when for criterion in (*agreement.gates, *agreement.disqualifiers)]
+        self._conditions = Conditions([*criteria, *(rule.when for rule in agreement.fit)])
+        self._fit = [Contribution(rule.id, "fit", rule.points, 1) for rule in agreement.fit]
         self._touch_conditions = Conditions([rule.when for rule in agreement.engagement if rule.when is not None])
         self._courses = [course(rule.points, rule.half_life_hours, rule.window_hours) for rule in agreement.engagement]
         self._matches: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
@@ -141,11 +142,7 @@ class Judge:
                 return Verdict(Outcome.DISQUALIFIED, disqualifier.id, (), 0, None)
 
         # 2. Fit: what the lead is.
-        contributions = [
-            Contribution(rule.id, "fit", rule.points, 1)
-            for rule, holds in zip(agreement.fit, answers[gates + disqualifiers :], strict=True)
-            if holds
-        ]
+        contributions = list(compress(self._fit, answers[gates + disqualifiers :]))
         self._cap_group("fit", contributions)
 
         # 3. Engagement: what it did, faded by age, each rule capped and then the group.
@@ -206,14 +203,14 @@ class Judge:
         return met
 
     def _cap_group(self, group: str, contributions: list[Contribution]) -> None:
-        cap = self.agreement.caps.get(group)  # type: ignore[call-overload]
+        cap = self.agreement.caps.get(group)
         total = sum(c.points for c in contributions)
         if cap is not None and total > cap:
             contributions.append(Contribution(group, "cap", cap - total, 1))
 
 
 def snapshot_of(features: Features, touches: Sequence[Touch], *, agreement: Agreement, at: datetime) -> Snapshot:
-    """Return what a decision at `at` looks at: touches in the longest window, oldest first, in whatever order they came."""
+    """Return what a decision at `at` looks at: touches in the longest window, oldest first, however they came."""
     oldest = hour_of(at) - agreement.longest_window_hours
     relevant = sorted((t for t in touches if t.hour > oldest), key=lambda t: (t.hour, t.id))
     return Snapshot(features=features, touches=tuple(relevant[-MAX_TOUCHES:]))

@@ -73,6 +73,6 @@ def verify(statement: Statement, signature: str, public_key: dict[str, Any]) -> 
 
 class _no_rename_warning(warnings.catch_warnings):  # noqa: N801 - used as a function
     # RFC 9864 gives the same signature the new name "Ed25519"; verifiers in the field know "EdDSA".
-    def __enter__(self) -> None:  # type: ignore[override]
+    def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore", SecurityWarning)

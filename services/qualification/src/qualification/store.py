@@ -175,39 +175,56 @@ class NewDecision:
     decision: Decision
 
 
+_DECISION_COLUMNS = (
+    "id",
+    "lead_id",
+    "sequence",
+    "cycle",
+    "kind",
+    "at",
+    "activation_seq",
+    "digest",
+    "outcome",
+    "score",
+    "threshold",
+    "stopped_by",
+    "rules",
+    "evaluator_version",
+    "snapshot_digest",
+    "snapshot",
+    "canonical",
+)
+
+
 async def insert_decisions(tx: Tx, decisions: Sequence[NewDecision]) -> None:
     """Keep decisions for ever: their bytes, what they looked at, and their stamps."""
     if not decisions:
         return
-    made = [d.decision for d in decisions]
-    await (await raw(tx)).execute(
-        "INSERT INTO decision (id, lead_id, sequence, cycle, kind, at, activation_seq, digest, outcome, score, "
-        "threshold, stopped_by, rules, evaluator_version, snapshot_digest, snapshot, canonical) "
-        "SELECT d.id, d.lead_id, d.sequence, d.cycle, d.kind, d.at, d.activation_seq, d.digest, d.outcome, d.score, "
-        "d.threshold, d.stopped_by, string_to_array(d.rules, ' '), $14, d.snapshot_digest, d.snapshot, d.canonical "
-        "FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::timestamptz[], $7::bigint[], "
-        "$8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $15::text[], $16::bytea[], "
-        "$17::bytea[]) AS d(id, lead_id, sequence, cycle, kind, at, activation_seq, digest, outcome, score, threshold, "
-        "stopped_by, rules, snapshot_digest, snapshot, canonical)",
-        [d.id for d in decisions],
-        [d.lead_id for d in made],
-        [d.sequence for d in decisions],
-        [d.cycle for d in made],
-        [d.kind for d in decisions],
-        [d.at for d in made],
-        [d.stamp.activation_seq for d in made],
-        [d.stamp.digest for d in made],
-        [d.outcome.value for d in made],
-        [d.score for d in made],
-        [d.threshold for d in made],
-        [d.verdict.stopped_by for d in made],
-        # Arrays of arrays must be rectangular; ids of rules hold no space.
-        [" ".join(c.rule_id for c in d.verdict.contributions if c.group != "cap") for d in made],
-        EVALUATOR_VERSION,
-        [d.snapshot_digest for d in made],
-        [d.snapshot for d in made],
-        [d.canonical for d in made],
-    )
+    records = [
+        (
+            new.id,
+            d.lead_id,
+            new.sequence,
+            d.cycle,
+            new.kind,
+            d.at,
+            d.stamp.activation_seq,
+            d.stamp.digest,
+            d.outcome.value,
+            d.score,
+            d.threshold,
+            d.verdict.stopped_by,
+            [c.rule_id for c in d.verdict.contributions if c.group != "cap"],
+            EVALUATOR_VERSION,
+            d.snapshot_digest,
+            d.snapshot,
+            d.canonical,
+        )
+        for new in decisions
+        for d in (new.decision,)
+    ]
+    # COPY: asyncpg looks at each element of an array parameter, and a decision has seventeen.
+    await (await raw(tx)).copy_records_to_table("decision", records=records, columns=_DECISION_COLUMNS)
     failpoint("store.after_insert_decisions")
 
 

@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
 from baton_kit.testing import Harness, Server, open_harness
 from qualification.app import App
 from qualification.service import SERVICE

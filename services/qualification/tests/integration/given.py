@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from baton.lead.v1 import lead_pb2
 from baton.sales.v1 import sales_pb2
 from baton_kit.envelope import Event, event
 from baton_kit.testing import START, Harness
-from google.protobuf.timestamp_pb2 import Timestamp
 from qualification.app import App
 
 EXAMPLE = (Path(__file__).parents[2] / "examples/agreement.yaml").read_bytes()
@@ -35,9 +36,7 @@ def _at(at: datetime) -> Timestamp:
     return stamp
 
 
-def created(
-    lead_id: str, *, at: datetime = START, sequence: int = 1, test: bool = False, **features: Any
-) -> Event:
+def created(lead_id: str, *, at: datetime = START, sequence: int = 1, test: bool = False, **features: Any) -> Event:
     body = lead_pb2.LeadCreated(
         lead_id=lead_id,
         sequence=sequence,
@@ -118,9 +117,7 @@ async def people(h: Harness[App]) -> People:
 
 
 async def propose(h: Harness[App], document: bytes = EXAMPLE) -> str:
-    answer = await h.api.post(
-        "/v1/agreements", content=document, headers={"Content-Type": "application/yaml"}
-    )
+    answer = await h.api.post("/v1/agreements", content=document, headers={"Content-Type": "application/yaml"})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["digest"])
 

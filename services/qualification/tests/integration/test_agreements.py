@@ -4,10 +4,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from baton_kit.testing import Harness
 from joserfc import jws
 from joserfc.jwk import OKPKey
+
+from baton_kit.testing import Harness
 from qualification.app import App
+from qualification.canonical import canonical_bytes, digest_of
 from qualification.chain import Entry, first_flaw
 
 from .given import EXAMPLE, activate, people, propose, sign
@@ -171,8 +173,6 @@ async def test_tampering_with_the_history_is_found(qualification: Harness[App]) 
 
     def rewritten(changes: dict[int, Any]) -> list[Entry]:
         """The whole chain with other facts and all hashes made to fit, as a thorough forger would."""
-        from qualification.canonical import canonical_bytes, digest_of
-
         prev, chain = "", []
         for found in good:
             facts = {**json.loads(found.entry), **changes.get(found.seq, {}), "prev": prev}

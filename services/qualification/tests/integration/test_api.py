@@ -1,16 +1,18 @@
+import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from baton.catalogue import EVENTS
+from google.protobuf import json_format
+
+from baton.catalogue import EVENTS, TOPIC_OF
 from baton.lead.v1 import lead_pb2
 from baton.sales.v1 import sales_pb2
 from baton_kit import migration
 from baton_kit.envelope import event
 from baton_kit.policy import unprotected_routes
 from baton_kit.testing import START, Harness, Server, database_of
-from google.protobuf import json_format
 from qualification.app import App, create_api
 from qualification.handlers import SUBSCRIPTION
 
@@ -30,8 +32,6 @@ async def test_the_committed_openapi_document_is_current(qualification: Harness[
 
 
 async def test_the_migrations_make_the_tables_of_the_code(postgres_server: Server) -> None:
-    import asyncio
-
     async with database_of("qualification", postgres_server) as url:
         await asyncio.to_thread(migration.check, "qualification", url=url)
         await asyncio.to_thread(migration.migrate, "qualification", url=url)
@@ -115,7 +115,5 @@ async def test_every_example_of_what_is_routed_is_handled(qualification: Harness
 
 
 def test_each_type_of_its_topics_is_handled_or_knowingly_ignored() -> None:
-    from baton.catalogue import TOPIC_OF
-
     arriving = {EVENTS[name] for name, topic in TOPIC_OF.items() if topic in SUBSCRIPTION.topics}
     assert arriving == set(SUBSCRIPTION.handlers) | SUBSCRIPTION.ignores

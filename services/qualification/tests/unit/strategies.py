@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
+
 from qualification.agreement import Agreement, read_agreement
 from qualification.scoring import Touch, hour_of
 

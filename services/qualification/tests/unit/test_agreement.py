@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from qualification.agreement import agreement_from_canonical, read_agreement
 from qualification.canonical import digest_of
 from qualification.document import DocumentRefused, Flaw

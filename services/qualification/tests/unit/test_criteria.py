@@ -1,4 +1,5 @@
 import pytest
+
 from qualification.criteria import Conditions, CriteriaError, Scope, check_condition, define_terms
 from qualification.features import LEAD_FIELDS, lead_variables, touch_variables
 

@@ -2,6 +2,7 @@ from decimal import Decimal, localcontext
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qualification.decay import FACTORS, course, decayed
 
 

@@ -1,4 +1,5 @@
 import pytest
+
 from qualification.document import DocumentRefused, read_document
 
 HOSTILE_YAML = {

@@ -6,8 +6,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
 from qualification.agreement import Agreement, agreement_from_canonical, read_agreement
 from qualification.canonical import canonical_bytes, digest_of
 from qualification.features import Features
@@ -34,7 +35,6 @@ def decided(agreement: Agreement, known: Features, seen: Sequence[Touch], *, at:
     return decide("lead-1", snapshot, cycle=1, judge=Judge(agreement), stamp=stamp, at=at)
 
 
-@settings(max_examples=200, deadline=None)
 @given(agreements(), features, touches, moments)
 def test_the_contributions_sum_exactly_to_the_score(
     agreement: Agreement, known: Features, seen: list[Touch], at: datetime
@@ -48,7 +48,6 @@ def test_the_contributions_sum_exactly_to_the_score(
         assert (decision.outcome is Outcome.QUALIFIED) == (decision.score >= agreement.threshold)
 
 
-@settings(max_examples=200, deadline=None)
 @given(agreements(), features, touches, moments)
 def test_the_same_input_gives_the_same_bytes_when_judged_again(
     agreement: Agreement, known: Features, seen: list[Touch], at: datetime
@@ -61,7 +60,6 @@ def test_the_same_input_gives_the_same_bytes_when_judged_again(
     assert again.verdict == decision.verdict
 
 
-@settings(max_examples=100, deadline=None)
 @given(agreements(), features, touches, st.randoms())
 def test_the_order_in_which_touches_came_does_not_matter(
     agreement: Agreement, known: Features, seen: list[Touch], random: Random
@@ -70,7 +68,6 @@ def test_the_order_in_which_touches_came_does_not_matter(
     assert decided(agreement, known, shuffled).canonical == decided(agreement, known, seen).canonical
 
 
-@settings(max_examples=100, deadline=None)
 @given(agreements(), features, touches)
 def test_nothing_changes_before_the_hour_it_says(agreement: Agreement, known: Features, seen: list[Touch]) -> None:
     decision = decided(agreement, known, seen)
@@ -83,7 +80,6 @@ def test_nothing_changes_before_the_hour_it_says(agreement: Agreement, known: Fe
         assert next_change > hour_of(AT)
 
 
-@settings(max_examples=100, deadline=None)
 @given(agreements(), features, touches)
 def test_what_was_judged_has_canonical_bytes(agreement: Agreement, known: Features, seen: list[Touch]) -> None:
     decision = decided(agreement, known, seen)

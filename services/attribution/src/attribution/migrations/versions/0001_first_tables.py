@@ -1,6 +1,7 @@
 """Facts, the counter of positions, and the projection of credits."""
 
 from alembic import op
+
 from baton_kit.migration import create_kit_schema_v1
 
 revision = "0001"

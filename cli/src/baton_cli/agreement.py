@@ -1,0 +1,173 @@
+"""`baton agreement`: propose, look at and sign what marketing and sales agreed on."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from baton_cli import output
+from baton_cli.client import call, fetch_bytes, pages, part, settings_of
+from baton_cli.output import DryRun, Failed, Json, Yes, clean, when
+from baton_cli.settings import Settings, person_key
+
+app = typer.Typer(name="agreement", no_args_is_help=True, help="The agreement of marketing and sales.")
+_MEDIA = {".yaml": "application/yaml", ".yml": "application/yaml", ".json": "application/json"}
+
+
+@app.command()
+def propose(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The document, YAML or JSON.", exists=True, dir_okay=False)],
+    *,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Propose a version. Both departments sign the digest that comes back.
+
+    Example: `baton agreement propose agreement.yaml`
+    """
+    settings = settings_of(ctx)
+    if file.suffix.lower() not in _MEDIA:
+        raise typer.BadParameter(f"{file.name} is neither .yaml nor .json", param_hint="FILE")
+    media, document = _MEDIA[file.suffix.lower()], file.read_bytes()
+    if dry_run:
+        answer: dict[str, Any] = {
+            "would_propose": str(file),
+            "bytes": len(document),
+            "to": settings.urls["qualification"],
+        }
+        text = f"would propose {file} ({len(document)} bytes) to {settings.urls['qualification']}; nothing was sent"
+    else:
+        with output.progress("checking the document"):
+            answer = call(settings, "qualification", "POST /v1/agreements", content=(document, media))
+        digest = clean(answer.get("digest"))
+        text = (
+            f"{clean(answer.get('agreement_id'))} version {clean(answer.get('version'))} is "
+            f"{clean(answer.get('state'))}\ndigest {digest}\n"
+            f"Sign it with: baton agreement sign {digest} --as NAME"
+        )
+    if as_json:
+        output.json_value(answer)
+    else:
+        for row in text.split("\n"):
+            output.line(row)
+
+
+@app.command()
+def sign(
+    ctx: typer.Context,
+    digest: Annotated[str, typer.Argument(help="SHA-256 of the document; its first 8 or more characters do.")],
+    *,
+    as_person: Annotated[str | None, typer.Option("--as", help="Who signs, with the key in cli.json.")] = None,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Sign a version with a person's own key. The second department's signature activates it at once.
+
+    The bytes are fetched and their digest is computed here before anything is signed.
+
+    Example: `baton agreement sign 7c85ebe1ce1c --as anna`
+    """
+    settings = settings_of(ctx)
+    signer = person_key(settings, as_person)
+    whole = _whole_digest(settings, digest)
+    document = fetch_bytes(settings, "qualification", f"/v1/agreements/{whole}/canonical")
+    if hashlib.sha256(document).hexdigest() != whole:
+        raise Failed(
+            "the service's document does not have this digest", "Nothing was signed. Do not sign; find out why."
+        )
+    shown = call(settings, "qualification", f"GET /v1/agreements/{whole}")
+    what = f"{clean(shown.get('agreement_id'))} version {clean(shown.get('version'))}, digest {whole}"
+    if dry_run:
+        answer: dict[str, Any] = {"would_sign": whole, "as": as_person, "state": shown.get("state")}
+        text = f"would sign {what}; nothing was signed"
+    else:
+        output.confirm(f"Sign {what} as {as_person or 'the holder of BATON_PERSON_KEY'}?", yes=yes)
+        request = f"POST /v1/agreements/{whole}/signatures"
+        answer = call(settings, "qualification", request, body={"digest": whole}, key=signer)
+        text = f"signed {what}"
+        if answer.get("state") == "active":
+            text += f"\nBoth departments signed: it is in force (activation {clean(answer.get('activation_seq'))})."
+    if as_json:
+        output.json_value(answer)
+    else:
+        for row in text.split("\n"):
+            output.line(row)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    digest: Annotated[str, typer.Argument(help="Which version; by default the one in force.")] = "active",
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show a version with its signatures and rules. By default the one in force.
+
+    Example: `baton agreement show`
+    """
+    settings = settings_of(ctx)
+    which = "active" if digest == "active" else _whole_digest(settings, digest)
+    shown = call(settings, "qualification", f"GET /v1/agreements/{which}", missing_ok=which == "active")
+    if shown is None:
+        raise Failed("no agreement is in force", "Propose one with `baton agreement propose FILE`, then both sign it.")
+    if as_json:
+        output.json_value(shown)
+        return
+    output.line(f"{shown.get('agreement_id')} version {shown.get('version')}: {shown.get('state')}", style="bold")
+    output.line(f"digest {shown.get('digest')}")
+    signatures = [s for s in shown.get("signatures") or [] if isinstance(s, dict)]
+    output.table(
+        ["signed by", "department", "at"],
+        [[s.get("person_id"), s.get("department"), when(s.get("signed_at"))] for s in signatures],
+        empty="not signed yet",
+    )
+    document = shown.get("document")
+    for section, rules in (document if isinstance(document, dict) else {}).items():
+        if isinstance(rules, list) and rules and all(isinstance(rule, dict) for rule in rules):
+            columns = list(dict.fromkeys(name for rule in rules for name in rule))
+            rows = [[output.described(rule.get(name)) for name in columns] for rule in rules]
+            output.line("")
+            output.table(columns, rows, empty="", title=str(section))
+        else:
+            output.line(f"{section}: {output.described(rules)}")
+
+
+@app.command("list")
+def list_agreements(
+    ctx: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List the versions, with their state.
+
+    Example: `baton agreement list --json`
+    """
+    found = pages(settings_of(ctx), "qualification", "/v1/agreements", limit=limit)
+    if as_json:
+        output.json_value(found)
+        return
+    columns = ["agreement_id", "version", "state", "digest"]
+    rows = [[item.get(column) for column in columns] for item in found]
+    output.table(["agreement", "version>", "state", "digest"], rows, empty="no agreement yet")
+
+
+def _whole_digest(settings: Settings, digest: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{64}", digest):
+        return digest
+    if not re.fullmatch(r"[0-9a-f]{8,63}", digest):
+        raise typer.BadParameter(
+            "a digest is 64 characters 0-9a-f, or at least the first 8 of them", param_hint="DIGEST"
+        )
+    listed = pages(settings, "qualification", "/v1/agreements", limit=1000)
+    found = {str(item["digest"]) for item in listed if str(item.get("digest", "")).startswith(digest)}
+    if len(found) != 1:
+        raise Failed(
+            f"{len(found) or 'no'} agreements have a digest that begins with {part(digest)}",
+            "`baton agreement list` shows them.",
+        )
+    return found.pop()

@@ -1,0 +1,236 @@
+"""`baton doctor`: for each dependency, what is wrong and what to do."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import httpx2
+import typer
+from aiokafka.errors import KafkaError
+from rich.text import Text
+
+from baton.catalogue import TOPICS
+from baton_cli import output
+from baton_cli.client import call, reason_of, settings_of
+from baton_cli.kafka import kafka_settings, unreachable
+from baton_cli.output import Failed, Json
+from baton_cli.settings import SERVICES, Settings
+from baton_kit import broker
+from baton_kit.topics import ActionKind, plan_topics
+
+LARGEST_BODY = 256 * 1024
+SOON_DAYS = 14
+INTERNAL = ("/v1/leads", "/v1/sources", "/v1/ops/relay", "/metrics", "/readyz", "/openapi.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: `wrong` is empty when all is well; `advice` says what to do."""
+
+    what: str
+    wrong: str = ""
+    advice: str = ""
+
+
+def doctor(
+    ctx: typer.Context,
+    *,
+    public_url: Annotated[
+        str | None, typer.Option(help="The address that providers call: its TLS, reach and limits are checked.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at every dependency, and say for each what is wrong and what to do. Exit code 1 where something is.
+
+    Examples: `baton doctor` · `baton doctor --public-url https://leads.example.com`
+    """
+    settings = settings_of(ctx)
+    with output.progress("looking at services, outboxes and Kafka"):
+        found = [*_settings(settings), *_services(settings), *_work(settings), *_kafka(settings)]
+        if public_url is not None:
+            found += public(public_url)
+    wrong = [finding for finding in found if finding.wrong]
+    if as_json:
+        output.json_value(
+            {
+                "well": not wrong,
+                "findings": [{"what": f.what, "well": not f.wrong, "wrong": f.wrong, "do": f.advice} for f in found],
+            }
+        )
+    else:
+        rows = [
+            [Text("wrong", style="bold red") if f.wrong else Text("well", style="green"), f.what, f.wrong, f.advice]
+            for f in found
+        ]
+        output.table(["", "what", "is", "do"], rows, empty="")
+    if wrong:
+        raise Failed(f"{len(wrong)} of {len(found)} things are wrong")
+
+
+def _settings(settings: Settings) -> list[Finding]:
+    if settings.readable_by_others:
+        return [Finding("settings", f"{settings.file} can be read by others", f"chmod 600 {settings.file}")]
+    if settings.api_key is None:
+        return [Finding("settings", "no API key is set", "Set BATON_API_KEY, or `api_key` in cli.json.")]
+    return [Finding(f"settings ({settings.file or 'environment'})")]
+
+
+def _services(settings: Settings) -> list[Finding]:
+    found = []
+    for service in SERVICES:
+        for url in settings.ops_urls[service]:
+            what = f"{service} at {url}"
+            try:
+                answer = httpx2.get(f"{url}/readyz?verbose", timeout=5, trust_env=False)
+                checks = answer.json()
+            except (httpx2.HTTPError, ValueError) as error:
+                advice = "Is it running? `make up` starts the local stack; its log says why it ended."
+                found.append(Finding(what, f"does not answer ({reason_of(error)})", advice))
+                continue
+            bad = {name: reason for name, reason in checks.items() if reason != "ok"}
+            advice = "It waits by itself and goes on when this is over." if bad else ""
+            found.append(Finding(what, "; ".join(f"{name}: {reason}" for name, reason in bad.items()), advice))
+        found.append(_try(f"{service} API", lambda s=service: _reach(settings, s)))  # type: ignore[misc]
+    return found
+
+
+def _reach(settings: Settings, service: str) -> Finding | None:
+    call(settings, service, "GET /v1/ops/relay")
+    return None
+
+
+def _work(settings: Settings) -> list[Finding]:
+    found = []
+    for service in SERVICES:
+
+        def parked(service: str = service) -> Finding | None:
+            waiting = call(settings, service, "GET /v1/ops/parked", params={"limit": 200})["items"]
+            if waiting:
+                return Finding(
+                    f"{service} parked events",
+                    f"{len(waiting)}{'+' if len(waiting) == 200 else ''} events wait for a person",
+                    "`baton parked list` shows them; replay or skip them.",
+                )
+            return None
+
+        def outbox(service: str = service) -> Finding | None:
+            for lane in call(settings, service, "GET /v1/ops/relay"):
+                if lane.get("waiting") and lane.get("oldest_at"):
+                    age = (datetime.now(UTC) - datetime.fromisoformat(lane["oldest_at"])).total_seconds()
+                    if age > 60:
+                        return Finding(
+                            f"{service} outbox ({lane['lane']})",
+                            f"{lane['waiting']} events wait, the oldest for {age:.0f} s",
+                            "Is the worker running, and does Kafka answer? `baton relay status`",
+                        )
+            return None
+
+        found += [_try(f"{service} parked events", parked), _try(f"{service} outbox", outbox)]
+    return found
+
+
+def _try(what: str, look: Callable[[], Finding | None]) -> Finding:
+    try:
+        return look() or Finding(what)
+    except Failed as failure:
+        return Finding(what, failure.message, failure.advice[0] if failure.advice else "")
+
+
+def _kafka(settings: Settings) -> list[Finding]:
+    kafka = kafka_settings(settings)
+
+    async def look() -> Finding | None:
+        admin = broker.admin(kafka, client_id="baton.doctor")
+        try:
+            async with asyncio.timeout(10):
+                await admin.start()
+                plan = await plan_topics(admin, list(TOPICS.values()), prefix=kafka.topic_prefix)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise unreachable(kafka, error) from None
+        finally:
+            await admin.close()
+        if plan:
+            warned = all(action.kind is ActionKind.WARNING for action in plan)
+            advice = "See docs/runbook.md." if warned else "`baton topics apply` does it."
+            return Finding("Kafka topics", "; ".join(f"{a.topic}: {a.detail}" for a in plan), advice)
+        return None
+
+    return [_try(f"Kafka at {kafka.bootstrap_servers}", lambda: asyncio.run(look()))]
+
+
+def public(url: str) -> list[Finding]:
+    """Look at the address that providers call, from here: TLS, reach, body limit, and that nothing else is there."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise typer.BadParameter(f"{url} is no http or https address", param_hint="--public-url")
+    base = url.rstrip("/")
+    found = [_certificate(parts.hostname, parts.port or 443)] if parts.scheme == "https" else [
+        Finding(f"TLS of {base}", "the address is not https", "Providers refuse it: put TLS in front.")
+    ]  # fmt: skip
+    try:
+        answer = httpx2.get(f"{base}/v1/webhooks/doctor", timeout=10, trust_env=False)
+    except httpx2.HTTPError as error:
+        return [*found, Finding(f"reach of {base}", reason_of(error), "Check DNS, firewall and proxy.")]
+    reached = answer.status_code == 200
+    found.append(
+        Finding(
+            f"reach of {base}/v1/webhooks",
+            "" if reached else f"answered {answer.status_code}",
+            "" if reached else "The proxy must pass /v1/webhooks/… on to the public listener of lead-intake.",
+        )
+    )
+    found.append(_limit(base))
+    return found + [_hidden(base, path) for path in INTERNAL]
+
+
+def _certificate(host: str, port: int) -> Finding:
+    what = f"TLS of {host}"
+    try:
+        with (
+            socket.create_connection((host, port), timeout=10) as plain,
+            ssl.create_default_context().wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            certificate = secured.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        return Finding(what, error.verify_message, "Providers refuse such a certificate: renew or complete its chain.")
+    except OSError as error:
+        return Finding(what, reason_of(error), "Check DNS, firewall and proxy.")
+    until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+    days = (until - datetime.now(UTC)).days
+    if days < SOON_DAYS:
+        return Finding(what, f"the certificate ends in {days} days", "Renew it, and see that renewal runs by itself.")
+    return Finding(what)
+
+
+def _limit(base: str) -> Finding:
+    what = f"body limit of {base}"
+    try:
+        answer = httpx2.post(
+            f"{base}/v1/webhooks/doctor", content=b"x" * (LARGEST_BODY + 1), timeout=30, trust_env=False
+        )
+    except httpx2.HTTPError:
+        return Finding(what)  # the connection was closed on the oversized body: refused as well
+    if answer.status_code in (413, 401):
+        return Finding(what)
+    advice = "The proxy must neither answer by itself nor cut bodies off."
+    return Finding(what, f"a body above 256 KiB is answered with {answer.status_code}", advice)
+
+
+def _hidden(base: str, path: str) -> Finding:
+    what = f"{path} is hidden from outside"
+    try:
+        answer = httpx2.get(f"{base}{path}", timeout=10, trust_env=False)
+    except httpx2.HTTPError:
+        return Finding(what)
+    if answer.status_code in (403, 404, 405):
+        return Finding(what)
+    return Finding(
+        what,
+        f"answered {answer.status_code}: internal APIs can be reached from outside",
+        "Point the proxy at the public listener only.",
+    )

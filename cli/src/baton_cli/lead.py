@@ -1,0 +1,97 @@
+"""`baton lead`: one lead over all four services."""
+
+from typing import Annotated, Any
+
+import typer
+
+from baton_cli import output
+from baton_cli.client import call, part, settings_of
+from baton_cli.output import Failed, Json, items_of, when
+from baton_cli.settings import SERVICES, Settings
+
+app = typer.Typer(name="lead", no_args_is_help=True, help="One lead over all four services.")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    lead_id: Annotated[str, typer.Argument(help="The lead's id.", metavar="LEAD_ID")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show what happened to a lead, in the order of time, and explain its score line by line. No personal data.
+
+    Example: `baton lead show 01a05c06-…`
+    """
+    settings = settings_of(ctx)
+    items, away = timeline(settings, lead_id)
+    if not items and len(away) < len(SERVICES):
+        raise Failed(f"no service knows the lead {lead_id}", "`baton events tail` shows the ids of leads as they come.")
+    decision = explained(items)
+    if as_json:
+        output.json_value({"lead_id": lead_id, "items": items, "explanation": decision, "away": away})
+        return
+    tell(lead_id, items, decision)
+    for service in away:
+        output.note(f"{service} did not answer: its part is missing. `baton doctor` says why.")
+    if away:
+        raise Failed(f"the timeline is not complete: {', '.join(away)} did not answer")
+
+
+def timeline(settings: Settings, lead_id: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The items of all services, oldest first, and the services that did not answer."""
+    items: list[dict[str, Any]] = []
+    away = []
+    for service in SERVICES:
+        try:
+            answer = call(settings, service, f"GET /v1/leads/{part(lead_id)}/timeline", missing_ok=True)
+        except Failed:
+            away.append(service)
+            continue
+        items += items_of(answer)
+    # What the same moment holds stays in the order of the services: that is the way of the lead.
+    return sorted(items, key=lambda item: str(item.get("at"))), away
+
+
+def explained(items: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The decision that explains the lead: the last one, or the one by which it was handed over."""
+    decisions: list[dict[str, Any]] = [item["detail"] for item in items if item.get("kind") == "decision"]
+    qualified = [d for d in decisions if d.get("outcome") == "qualified"]
+    found = qualified or decisions
+    return found[-1] if found else None
+
+
+def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | None) -> None:
+    """Print a timeline and the score behind it."""
+    rows = [[when(item.get("at")), item.get("service"), item.get("title"), _detail(item)] for item in items]
+    output.table(["when", "service", "what", ""], rows, empty="nothing yet", title=f"Lead {lead_id}")
+    if decision is None:
+        return
+    contributions = items_of(decision.get("contributions"))
+    stamp = decision.get("agreement") or {}
+    output.line("")
+    output.table(
+        ["points>", "rule", "group", "times>"],
+        [
+            [f"{c.get('points', 0):+d}", c.get("rule_id"), c.get("group"), c.get("occurrences", 1)]
+            for c in contributions
+        ],
+        empty=f"stopped by {decision.get('stopped_by')}: no points were counted",
+        title=f"Why: agreement version {stamp.get('version')}, digest {str(stamp.get('digest'))[:12]}…",
+    )
+    total = sum(int(c.get("points", 0)) for c in contributions)
+    verdict = str(decision.get("outcome", "")).replace("_", " ")
+    output.line(f"{total:+d} in all; the threshold is {decision.get('threshold')}: {verdict}")
+    if total != decision.get("score"):
+        raise Failed(
+            f"the points sum to {total}, the score says {decision.get('score')}", "Report it: this must not be."
+        )
+
+
+def _detail(item: dict[str, Any]) -> str:
+    detail = item.get("detail") or {}
+    names = ("channel", "utm_campaign", "page", "reason", "means", "rep_id", "state")
+    shown = [str(detail[name]) for name in names if detail.get(name)]
+    if detail.get("amount_minor") is not None and detail.get("currency"):
+        shown.append(output.money(detail["amount_minor"], str(detail["currency"])))
+    return ", ".join(dict.fromkeys(shown))

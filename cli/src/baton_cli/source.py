@@ -1,0 +1,124 @@
+"""`baton source`: where leads come from."""
+
+import base64
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from baton_cli import output
+from baton_cli.client import call, pages, part, settings_of
+from baton_cli.output import DryRun, Json
+
+app = typer.Typer(name="source", no_args_is_help=True, help="Where leads come from: forms and ad platforms.")
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(help="Short name; it stands in the webhook's address.")],
+    *,
+    provider: Annotated[str, typer.Option(help="generic, standard_webhooks, google_ads, typeform, tally or hubspot.")],
+    name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
+    region: Annotated[str | None, typer.Option(help="Country of phone numbers without a prefix, such as DE.")] = None,
+    secret_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="File that holds a signing secret; may be repeated.", exists=True, dir_okay=False),
+    ] = None,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option("--file", help="YAML or JSON with `mapping`, `settings` and more.", exists=True, dir_okay=False),
+    ] = None,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Add a source and print the address to give to the provider.
+
+    Secrets come from files, never from arguments, which others on the machine can see.
+
+    Example: `baton source add site-form --provider generic --region DE --file mapping.yaml`
+    """
+    settings = settings_of(ctx)
+    body: dict[str, Any] = {**(_document(settings_file) if settings_file else {}), "id": id, "provider": provider}
+    body.setdefault("name", name or id)
+    if region is not None:
+        body["default_region"] = region
+    if secret_file:
+        body["secrets"] = [file.read_text("utf-8").strip() for file in secret_file]
+    if dry_run:
+        answer: dict[str, Any] = {"would_add": body | ({"secrets": ["***"]} if "secrets" in body else {})}
+    else:
+        answer = call(settings, "lead-intake", "POST /v1/sources", body=body)
+    if as_json:
+        output.json_value(answer)
+    elif dry_run:
+        output.line(f"would add the source {id} of {provider}; nothing was changed")
+    else:
+        path = str(answer.get("webhook_url", ""))
+        public = settings.public_urls.get("lead-intake", "")
+        output.line(f"{id} is ready. Webhook: {path if '://' in path else public + path}")
+        if not public and "://" not in path:
+            output.note("Put the public address of lead-intake in front of it.")
+
+
+@app.command("list")
+def list_sources(
+    ctx: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """List the sources.
+
+    Example: `baton source list --json`
+    """
+    found = pages(settings_of(ctx), "lead-intake", "/v1/sources", limit=limit)
+    if as_json:
+        output.json_value(found)
+        return
+    columns = ["id", "provider", "name", "default_region", "webhook_url"]
+    rows = [[item.get(column) for column in columns] for item in found]
+    output.table(["source", "provider", "name", "region", "webhook"], rows, empty="no source yet: `baton source add`")
+
+
+@app.command()
+def test(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(help="The source.")],
+    body: Annotated[
+        Path, typer.Argument(help="File with a body as the provider sends it.", exists=True, dir_okay=False)
+    ],
+    *,
+    content_type: Annotated[str, typer.Option(help="The Content-Type of the delivery.")] = "application/json",
+    mapping: Annotated[
+        Path | None, typer.Option(help="Try this mapping (YAML or JSON) instead.", exists=True, dir_okay=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what would be made of a delivery. Nothing is stored.
+
+    Example: `baton source test site-form delivery.json --mapping mapping.yaml`
+    """
+    order: dict[str, Any] = {"content_type": content_type, "body": base64.b64encode(body.read_bytes()).decode()}
+    if mapping is not None:
+        order["mapping"] = _document(mapping)
+    answer = call(settings_of(ctx), "lead-intake", f"POST /v1/sources/{part(id)}/test", body=order)
+    if as_json:
+        output.json_value(answer)
+        return
+    for name, value in answer.items() if isinstance(answer, dict) else []:
+        for index, item in enumerate(value if isinstance(value, list) else [value]):
+            output.line(f"{name if not index else ' ' * len(name)}  {output.described(item)}")
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f", line {place.line + 1}" if place else ""
+        raise output.Failed(f"{file} is neither YAML nor JSON{where}") from None
+    if not isinstance(found, dict):
+        raise output.Failed(f"{file} does not hold an object")
+    return found

@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from intake_samples import BODIES, SECRETS
+
+from baton_kit import migration
+from baton_kit.policy import unprotected_routes
+from baton_kit.testing import Harness, Server, database_of
+from lead_intake.api import create_api
+from lead_intake.app import App
+
+OPENAPI = Path(__file__).parents[2] / "openapi.json"
+
+
+def test_every_route_has_a_policy(intake: Harness[App]) -> None:
+    assert unprotected_routes(create_api(intake.app)) == []
+
+
+def test_the_committed_openapi_document_is_current(intake: Harness[App]) -> None:
+    current = create_api(intake.app).openapi()
+    assert json.loads(OPENAPI.read_text()) == json.loads(json.dumps(current)), (
+        "write it anew: `OPENAPI.write_text(json.dumps(create_api(app).openapi(), indent=2, ensure_ascii=False) + chr(10))`"
+    )
+
+
+async def test_the_tables_of_the_code_are_those_of_the_migrations(postgres_server: Server) -> None:
+    import asyncio
+
+    async with database_of("lead_intake", postgres_server) as url:
+        await asyncio.get_running_loop().run_in_executor(None, lambda: migration.check("lead_intake", url=url))
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"provider": "unheard-of"}, "/provider"),
+        ({"provider": "google_ads"}, "/secrets"),
+        ({"provider": "standard_webhooks", "secrets": ["whsec_short"]}, "/secrets/0"),
+        ({"default_region": "QQ"}, "/default_region"),
+        ({"mapping": {"emial": "x"}}, "/mapping/emial"),
+        ({"mapping": {"answers": {"q": {"path": "x", "codes": {"A": "Not A Code"}}}}}, "/mapping/answers/q/codes"),
+        ({"settings": {"signature_encoding": "rot13"}}, "/settings/signature_encoding"),
+        ({"settings": {"colour": "red"}}, "/settings/colour"),
+        ({"id": "Bad Id"}, "/id"),
+        ({"mapping": {"email": "\x00"}}, ""),
+    ],
+)
+async def test_a_wrong_source_is_told_where_it_is_wrong(
+    intake: Harness[App], change: dict[str, Any], pointer: str
+) -> None:
+    answer = await intake.api.post("/v1/sources", json={"id": "form", "provider": "generic"} | change)
+    assert answer.status_code == 422
+    assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+
+
+async def test_the_secrets_of_a_source_are_sealed_and_never_shown(intake: Harness[App]) -> None:
+    added = await intake.api.post(
+        "/v1/sources", json={"id": "tally", "provider": "tally", "secrets": [SECRETS["tally"]]}
+    )
+    shown = await intake.api.get("/v1/sources")
+    for answer in (added, shown):
+        assert SECRETS["tally"] not in answer.text
+    [row] = await intake.fetch("SELECT sealed FROM source_secret")
+    assert SECRETS["tally"].encode() not in row["sealed"]
+
+
+async def test_the_last_proof_of_a_source_cannot_be_removed(intake: Harness[App]) -> None:
+    added = await intake.api.post(
+        "/v1/sources", json={"id": "tally", "provider": "tally", "secrets": [SECRETS["tally"]]}
+    )
+    [secret] = added.json()["secrets"]
+    assert (await intake.api.delete(f"/v1/sources/tally/secrets/{secret['id']}")).status_code == 409
+    # With a token in the address the source still has a proof.
+    changed = await intake.api.patch("/v1/sources/tally", json={"rotate_token": True})
+    assert changed.json()["webhook_url"].startswith("/v1/webhooks/tally/")
+    assert (await intake.api.delete(f"/v1/sources/tally/secrets/{secret['id']}")).status_code == 204
+
+
+async def test_a_trial_tells_what_would_be_made_and_stores_nothing(intake: Harness[App]) -> None:
+    await intake.api.post("/v1/sources", json={"id": "form", "provider": "generic", "default_region": "ES"})
+    body = BODIES["generic"]("k1", "anna@firm.es", "600112233", company="Firm").decode()
+    tried = (await intake.api.post("/v1/sources/form/test", json={"body": body})).json()
+    [entry] = tried["entries"]
+    assert (entry["key"], entry["identities"]) == ("k1", ["email:anna@firm.es", "phone:+34600112233"])
+    assert (entry["features"]["country"], entry["features"]["email_kind"]) == ("ES", "business")
+    nonsense = (await intake.api.post("/v1/sources/form/test", json={"body": "{"})).json()
+    assert nonsense == {"reason": "not_json", "entries": []}
+    assert await intake.fetch("SELECT FROM receipt") == []
+
+
+async def test_lists_come_in_pages_without_gaps_and_without_persons(intake: Harness[App]) -> None:
+    assert intake.public is not None
+    url = (await intake.api.post("/v1/sources", json={"id": "form", "provider": "generic"})).json()["webhook_url"]
+    for n in range(7):
+        headers = {"content-type": "application/json"}
+        await intake.public.post(url, content=BODIES["generic"](f"k{n}", f"p{n}@example.com"), headers=headers)
+    for path in ("/v1/leads", "/v1/receipts"):
+        seen, cursor = [], None
+        while True:
+            page = (await intake.api.get(path, params={"limit": 3} | ({"cursor": cursor} if cursor else {}))).json()
+            seen += [item["id"] for item in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert len(seen) == len(set(seen)) == 7
+        assert seen == sorted(seen, reverse=True)
+    lead_id = (await intake.api.get("/v1/leads")).json()["items"][0]["id"]
+    timeline = await intake.api.get(f"/v1/leads/{lead_id}/timeline")
+    assert [item["kind"] for item in timeline.json()["items"]] == ["lead_created", "touch"]
+    detail = await intake.api.get(f"/v1/leads/{lead_id}")
+    for answer in (timeline, detail):
+        assert "example.com" not in answer.text.replace('"company_domain":"example.com"', "")
+    assert (await intake.api.get("/v1/leads/not-an-id")).status_code == 422
+    assert (await intake.api.get("/v1/leads", params={"cursor": "rubbish"})).status_code == 400
+
+
+async def test_contacts_need_their_own_scope(intake: Harness[App]) -> None:
+    key = await intake.key("leads:read")
+    headers = {"Authorization": f"Bearer {key}"}
+    lead = "01a20f72-160d-715e-b83f-0bda30027cb2"
+    assert (await intake.api.get(f"/v1/leads/{lead}/contact", headers=headers)).status_code == 403
+    assert (await intake.api.get(f"/v1/leads/{lead}", headers=headers)).status_code == 404
