@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -269,15 +270,14 @@ def test_playing_the_month_again_changes_nothing(relay: Relay) -> None:
 
 def test_restarting_every_service_changes_nothing(relay: Relay) -> None:
     before = relay.counts()
-    for service in relay.stack.services:
-        for role in ROLES:
-            assert relay.stack.stop_role(service, role), f"{service} {role} did not drain"
-    for service in relay.stack.services:
-        for role in ROLES:
-            relay.stack.start_role(service, role, ready=None)
-    for service in relay.stack.services:
-        for role in ROLES:
-            relay.stack.await_ready(service, role)
+    every = [(service, role) for service in relay.stack.services for role in ROLES]
+    with ThreadPoolExecutor(len(every)) as pool:
+        drained = dict(zip(every, pool.map(lambda one: relay.stack.stop_role(*one), every), strict=True))
+    assert all(drained.values()), drained
+    for service, role in every:
+        relay.stack.start_role(service, role, ready=None)
+    for service, role in every:
+        relay.stack.await_ready(service, role)
     relay.wait()
     assert relay.counts() == before
     verified = _post(relay, "attribution", "/v1/rebuild", {"verify": True})

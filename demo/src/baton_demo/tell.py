@@ -39,11 +39,13 @@ async def tell(place: Place, memory: Memory, console: Console) -> None:
         console.rule("[bold]The month")
         console.print(await _funnel(client))
         console.print(_signatures(signed, memory))
-        console.print(await _lead(client, signed))
+        shown = await interesting_lead(client)
+        console.print(await _lead(client, signed, shown))
         console.print(await _rejections(client))
+        console.print(await _rules(client, signed))
         console.print(await _revenue(client))
         console.print(await _receipts(client))
-        console.print(_addresses(place))
+        console.print(_addresses(place, shown or "LEAD_ID"))
 
 
 def money(minor: int, currency: str) -> str:
@@ -115,13 +117,12 @@ def _signatures(signed: Signed, memory: Memory) -> Group:
     )
 
 
-async def _lead(client: Client, signed: Signed) -> Group:
-    lead_id = await interesting_lead(client)
+async def _lead(client: Client, signed: Signed, lead_id: str | None) -> Group:
     if lead_id is None:
         return Group(heading("One lead"), Text("  no deal was won yet"))
     items = await timeline(client, lead_id)
     begun = items[0]["at"] if items else ""
-    rows = table("when", "service", "what")
+    rows = table("when (UTC)", "service", "what")
     day = ""
     for item in items:
         date, clock = item["at"][:10], item["at"][11:19]
@@ -208,6 +209,25 @@ async def _rejections(client: Client) -> Group:
     )
 
 
+async def _rules(client: Client, signed: Signed) -> Group:
+    report = await client.get("qualification", "/v1/reports/decisions")
+    names = ("handed over", "accepted", "rejected", "of them")
+    rows = table("rule", *names, "because", numbers=names)
+    sentences = {rule["id"]: rule.get("en", "") for rule in signed.document["fit"]}
+
+    def share(rule: Mapping[str, Any]) -> float:
+        return float(rule["rejected"] / rule["qualified"])
+
+    told = [rule for rule in report["by_rule"] if rule["rule"] in sentences and rule["qualified"]]
+    for rule in sorted(told, key=share, reverse=True):
+        counts = (str(rule[name]) for name in ("qualified", "accepted", "rejected"))
+        rows.add_row(rule["rule"], *counts, f"{share(rule):.0%}", sentences[rule["rule"]])
+    return Group(
+        heading("Rules and what sales made of them", "evidence for the next version of the agreement"),
+        Padding(rows, (0, 0, 0, 2)),
+    )
+
+
 async def _revenue(client: Client) -> Group:
     report = await client.get("attribution", "/v1/reports/attribution", model=list(MODELS), by="channel")
     currencies = sorted({total["currency"] for total in report["totals"]}, key=lambda code: (code != "EUR", code))
@@ -248,19 +268,20 @@ async def _receipts(client: Client) -> Group:
     return Group(heading("Receipts", note), Padding(rows, (0, 0, 0, 2)))
 
 
-def _addresses(place: Place) -> Group:
-    rows = table("service", "API (docs under /openapi.json)", "public webhooks")
+def _addresses(place: Place, lead_id: str) -> Group:
+    rows = table("service", "API (/openapi.json)", "public webhooks", "metrics of api and worker")
     for service in SERVICES:
         hooks = place.public.get(service, "")
-        rows.add_row(service, place.api[service], f"{hooks}/v1/webhooks/…" if hooks else "")
+        ports = " ".join(place.metrics[service])
+        rows.add_row(service, place.api[service], f"{hooks}/v1/webhooks/…" if hooks else "", ports)
     tries = (
         "baton doctor",
-        "baton report attribution --by campaign",
+        f"baton lead show {lead_id}",
+        "baton report attribution --model linear --by campaign",
         "baton report funnel",
-        "baton lead show LEAD_ID",
-        "baton receipts balance",
+        "baton receipts list --state quarantined",
         "baton agreement show",
-        "baton events tail",
+        "baton events tail --json",
     )
     return Group(
         heading("Look around"),
