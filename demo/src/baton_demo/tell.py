@@ -273,7 +273,7 @@ def _addresses(place: Place, lead_id: str) -> Group:
     for service in SERVICES:
         hooks = place.public.get(service, "")
         ports = " ".join(place.metrics[service])
-        rows.add_row(service, place.api[service], f"{hooks}/v1/webhooks/…" if hooks else "", ports)
+        rows.add_row(service, place.api[service], f"{hooks}/v1/webhooks/" if hooks else "", ports)
     tries = (
         "baton doctor",
         f"baton lead show {lead_id}",
