@@ -32,7 +32,12 @@ def quick_canonical_bytes(value: Any) -> bytes:
     Valid where every key lies in the basic multilingual plane (code point order is then UTF-16 order) and every
     number is an integer within range; a property test holds the two functions against each other.
     """
-    return _encode(value).encode()
+    return quick_canonical_text(value).encode()
+
+
+def quick_canonical_text(value: Any) -> str:
+    """Return `quick_canonical_bytes` as text, to be a part of a larger value."""
+    return _encode(value)
 
 
 _encode = json.JSONEncoder(

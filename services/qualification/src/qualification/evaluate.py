@@ -1,8 +1,7 @@
 """Decide which leads are good enough for sales, under the agreement in force."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -55,7 +54,7 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[LeadCreated 
     at = app.clock.now()
     touches = await store.newest_touches(tx, sorted(known), since=at - LONGEST_WINDOW)
     await store.insert_touches(tx, arrived)
-    await decide(tx, app, leads, touches=_merged(touches, arrived), at=at, kind="decision")
+    await decide(tx, app, leads, touches=_merged(touches, arrived), at=at, kind="decision", known=known)
 
 
 async def feedback_arrived(tx: Tx, app: App, received: Sequence[Received[SalesFeedback]]) -> None:
@@ -86,8 +85,12 @@ async def decide(
     at: datetime,
     kind: Kind,
     lane: Lane = Lane.LIVE,
+    known: Set[str] | None = None,
 ) -> None:
-    """Decide about locked leads and write them; `touches` are all that may count."""
+    """Decide about locked leads and write them; `touches` are all that may count.
+
+    `known` are the leads that are stored already; without it all are.
+    """
     if not leads:
         return
     # 1. A cycle keeps the version it began with; one that begins now takes the one in force.
@@ -109,7 +112,7 @@ async def decide(
     for lead in current:
         sequence = lead.activation_seq or in_force
         if not lead.judged or sequence is None:
-            after.append(lead if lead.next_change_at is None else replace(lead, next_change_at=None))
+            after.append(lead if lead.next_change_at is None else lead._replace(next_change_at=None))
             continue
         law = governing[sequence]
         snapshot = scoring.snapshot_of(
@@ -136,7 +139,8 @@ async def decide(
         after.append(moved)
 
     # 3. State and events in the same transaction; the relay carries them to Kafka.
-    await store.write_leads(tx, after)
+    await store.insert_leads(tx, [] if known is None else [lead for lead in after if lead.id not in known])
+    await store.write_leads(tx, after if known is None else [lead for lead in after if lead.id in known])
     await store.insert_decisions(tx, changed)
     await store.insert_qualified(tx, handed_over)
     await app.outbox.append(tx, told, lane=lane)
@@ -207,8 +211,7 @@ def _told(lead: Lead, body: LeadCreated | TouchRecorded) -> Lead:
     created_at = lead.created_at
     if created_at is None and isinstance(body, LeadCreated):
         created_at = moment(body.occurred_at)
-    return replace(
-        lead,
+    return lead._replace(
         created_at=created_at,
         test=lead.test or body.test,
         features=features_from_event(body.features) if newer else lead.features,

@@ -81,15 +81,20 @@ class Touch:
         return self.fields.get("kind", "")
 
 
+_FEATURES: Final[Mapping[FieldDescriptor, tuple[str, str]]] = {
+    field: (field.name, LEAD_FIELDS.get(field.name, "int"))  # tables_version is the one that is no variable
+    for field in lead_pb2.LeadFeatures.DESCRIPTOR.fields
+}
+
+
 def features_from_event(message: lead_pb2.LeadFeatures) -> dict[str, FeatureValue]:
     """Return the features that are set; unknown ones are left out, so that a later field changes no old snapshot."""
     features: dict[str, FeatureValue] = {}
     for field, value in message.ListFields():
-        name = field.name
-        kind = LEAD_FIELDS.get(name)
+        name, kind = _FEATURES[field]
         if kind == "bool":
             features[name] = value
-        elif name == "tables_version" or kind == "int":
+        elif kind == "int":
             features[name] = max(-MAX_INTEGER, min(MAX_INTEGER, value))  # what canonical bytes can hold exactly
         elif kind == "string":
             features[name] = _clean(value)

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import compress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from qualification.agreement import Agreement
-from qualification.canonical import canonical_bytes, digest_of, quick_canonical_bytes
+from qualification.canonical import canonical_bytes, digest_of, quick_canonical_bytes, quick_canonical_text
 from qualification.criteria import Conditions
 from qualification.decay import course
 from qualification.features import Features, Touch, lead_variables, touch_variables
@@ -31,8 +32,8 @@ class Outcome(StrEnum):
     DISQUALIFIED = "disqualified"
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+# Named tuples hash and compare in C: they are the keys under which their own encodings are kept.
+class Contribution(NamedTuple):
     """Points of one rule, or of one cap (group `cap`; `rule_id` is then the rule or the group that is capped)."""
 
     rule_id: str
@@ -41,8 +42,7 @@ class Contribution:
     occurrences: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Which version of the agreement decided."""
 
     agreement_id: str
@@ -264,29 +264,13 @@ def _decision(
     verdict = judge.verdict(snapshot, hour=hour_of(at))
     snapshot_digest = digest_of(seen)
     threshold = judge.agreement.threshold
-    canonical = quick_canonical_bytes(
-        {
-            "agreement": {
-                "activation_seq": stamp.activation_seq,
-                "digest": stamp.digest,
-                "id": stamp.agreement_id,
-                "version": stamp.version,
-            },
-            "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-            "contributions": [
-                {"group": c.group, "occurrences": c.occurrences, "points": c.points, "rule": c.rule_id}
-                for c in verdict.contributions
-            ],
-            "cycle": cycle,
-            "evaluator_version": EVALUATOR_VERSION,
-            "lead_id": lead_id,
-            "outcome": verdict.outcome.value,
-            "score": verdict.score,
-            "snapshot": snapshot_digest,
-            "stopped_by": verdict.stopped_by,
-            "threshold": threshold,
-        }
-    )
+    # Written part by part, in canonical order: most of a decision is text that other decisions have too.
+    canonical = (
+        f'{{{_stamp_text(stamp, at)},"contributions":[{",".join(map(_contribution_text, verdict.contributions))}],'
+        f'"cycle":{cycle},"evaluator_version":{EVALUATOR_VERSION},"lead_id":{quick_canonical_text(lead_id)},'
+        f'"outcome":"{verdict.outcome.value}","score":{verdict.score},"snapshot":"{snapshot_digest}",'
+        f'"stopped_by":{quick_canonical_text(verdict.stopped_by)},"threshold":{threshold}}}'
+    ).encode()
     return Decision(
         lead_id=lead_id,
         cycle=cycle,
@@ -298,3 +282,20 @@ def _decision(
         snapshot_digest=snapshot_digest,
         canonical=canonical,
     )
+
+
+@lru_cache(maxsize=16)
+def _stamp_text(stamp: Stamp, at: datetime) -> str:
+    under = {
+        "activation_seq": stamp.activation_seq,
+        "digest": stamp.digest,
+        "id": stamp.agreement_id,
+        "version": stamp.version,
+    }
+    moment = at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f'"agreement":{quick_canonical_text(under)},"at":"{moment}"'
+
+
+@lru_cache(maxsize=4096)
+def _contribution_text(c: Contribution) -> str:
+    return quick_canonical_text({"group": c.group, "occurrences": c.occurrences, "points": c.points, "rule": c.rule_id})

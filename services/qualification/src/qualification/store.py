@@ -127,6 +127,19 @@ async def insert_touches(tx: Tx, touches: Sequence[tuple[str, SeenTouch]]) -> No
     failpoint("store.after_insert_touches")
 
 
+_LEAD_COLUMNS = _LEAD.split(", ")
+
+
+async def insert_leads(tx: Tx, leads: Sequence[Lead]) -> None:
+    """Write leads that `lock_leads` did not find. Raises IntegrityConstraintViolation where one is there by now."""
+    if not leads:
+        return
+    # COPY takes half of the time of an INSERT of arrays, in this process and in PostgreSQL.
+    records = [lead._replace(features=json.dumps(lead.features or {})) for lead in leads]  # type: ignore[arg-type]
+    await (await raw(tx)).copy_records_to_table("lead", records=records, columns=_LEAD_COLUMNS)
+    failpoint("store.after_insert_leads")
+
+
 async def write_leads(tx: Tx, leads: Sequence[Lead]) -> None:
     """Write the leads as they stand now; the caller holds their locks."""
     if not leads:
