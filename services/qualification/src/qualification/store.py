@@ -131,13 +131,13 @@ _LEAD_COLUMNS = _LEAD.split(", ")
 
 
 async def insert_leads(tx: Tx, leads: Sequence[Lead]) -> None:
-    """Write leads that `lock_leads` did not find. Raises IntegrityConstraintViolation where one is there by now."""
+    """Write leads that `lock_leads` did not find. Raises UniqueViolationError where one is there by now."""
     if not leads:
         return
     # COPY takes half of the time of an INSERT of arrays, in this process and in PostgreSQL.
     records = [lead._replace(features=json.dumps(lead.features or {})) for lead in leads]  # type: ignore[arg-type]
     await (await raw(tx)).copy_records_to_table("lead", records=records, columns=_LEAD_COLUMNS)
-    failpoint("store.after_insert_leads")
+    failpoint("store.after_write_leads")  # one place with `write_leads`: a batch may pass only one of them
 
 
 async def write_leads(tx: Tx, leads: Sequence[Lead]) -> None:

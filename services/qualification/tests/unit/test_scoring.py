@@ -48,6 +48,17 @@ def test_the_contributions_sum_exactly_to_the_score(
         assert (decision.outcome is Outcome.QUALIFIED) == (decision.score >= agreement.threshold)
 
 
+@given(agreements(), features, touches, moments, st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_decision_is_written_in_its_canonical_form(
+    agreement: Agreement, known: Features, seen: list[Touch], at: datetime, lead_id: str
+) -> None:
+    stamp = Stamp(agreement.id, 3, agreement.digest, 7)
+    snapshot = snapshot_of(known, seen, agreement=agreement, at=at)
+    decision = decide(lead_id, snapshot, cycle=1, judge=Judge(agreement), stamp=stamp, at=at)
+    assert decision.canonical == canonical_bytes(json.loads(decision.canonical))
+    assert json.loads(decision.canonical)["lead_id"] == lead_id
+
+
 @given(agreements(), features, touches, moments)
 def test_the_same_input_gives_the_same_bytes_when_judged_again(
     agreement: Agreement, known: Features, seen: list[Touch], at: datetime
