@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from baton_cli import postgres_tools
+from baton_cli.kafka import partitions_of
 from baton_kit import broker
 from baton_kit.settings import KafkaSettings
 
@@ -34,6 +35,10 @@ UPDATE outbox_cursor SET epoch = epoch + 1, holder = 'backup',
     lease_until = clock_timestamp() + make_interval(secs => $1)
 """
 _LET_GO = "UPDATE outbox_cursor SET holder = NULL, lease_until = NULL WHERE holder = 'backup'"
+
+
+class CannotBackUp(Exception):
+    """There is nothing to back up where it should be; the text says what is missing."""
 
 
 async def back_up(databases: Mapping[str, str], kafka: KafkaSettings, folder: Path, *, say: Say) -> dict[str, Any]:
@@ -92,14 +97,15 @@ async def _dump(name: str, url: str, snapshot: str, folder: Path, *, say: Say) -
 
 
 async def _contacts(kafka: KafkaSettings, path: Path, *, say: Say) -> dict[str, Any]:
-    topic = kafka.topic_prefix + CONTACT_TOPIC
+    partitions = await partitions_of(kafka, [CONTACT_TOPIC])
+    if not partitions:
+        # Without it the backup would look complete and hold no contact.
+        raise CannotBackUp(f"Kafka has no topic {kafka.topic_prefix}{CONTACT_TOPIC}")
     consumer = AIOKafkaConsumer(
         **broker.connection(kafka, client_id="baton.backup"), enable_auto_commit=False, auto_offset_reset="earliest"
     )
     await consumer.start()
     try:
-        await consumer.topics()  # brings the metadata of all of them
-        partitions = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)

@@ -83,8 +83,8 @@ def _settings(settings: Settings) -> list[Finding]:
 def _services(settings: Settings) -> list[Finding]:
     found = []
     for service in SERVICES:
-        for url in settings.ops_urls[service]:
-            what = f"{service} at {url}"
+        for role, url in settings.ops_urls[service].items():
+            what = f"{service} {role} at {url}"
             try:
                 answer = httpx2.get(f"{url}/readyz?verbose", timeout=5, trust_env=False)
                 checks = answer.json()
@@ -208,21 +208,31 @@ def _certificate(host: str, port: int) -> Finding:
 
 
 def _limit(base: str) -> Finding:
+    """A body of the largest size reaches the service, which does not know its sender; a larger one does not."""
     what = f"body limit of {base}"
     try:
-        answer = httpx2.post(
-            f"{base}/v1/webhooks/doctor", content=b"x" * (LARGEST_BODY + 1), timeout=30, trust_env=False
-        )
+        largest = _deliver(base, LARGEST_BODY)
+    except httpx2.HTTPError as error:
+        return Finding(what, f"a body of 256 KiB breaks off ({reason_of(error)})", "The proxy must take 256 KiB.")
+    if largest == 413:
+        return Finding(what, "a body of 256 KiB is too large for it", "The proxy must take 256 KiB.")
+    try:
+        larger = _deliver(base, LARGEST_BODY + 1)
     except httpx2.HTTPError:
         return Finding(what)  # the connection was closed on the oversized body: refused as well
-    if answer.status_code in (413, 401):
+    if (largest, larger) == (401, 413):
         return Finding(what)
-    advice = "The proxy must neither answer by itself nor cut bodies off."
-    return Finding(what, f"a body above 256 KiB is answered with {answer.status_code}", advice)
+    wrong = f"a body of 256 KiB is answered with {largest}, a larger one with {larger}, instead of 401 and 413"
+    return Finding(what, wrong, "The proxy must pass bodies on whole, and answers back as they are.")
+
+
+def _deliver(base: str, size: int) -> int:
+    answer = httpx2.post(f"{base}/v1/webhooks/doctor", content=b"x" * size, timeout=30, trust_env=False)
+    return answer.status_code
 
 
 def _hidden(base: str, path: str) -> Finding:
-    what = f"{path} is hidden from outside"
+    what = f"{path} from outside"
     try:
         answer = httpx2.get(f"{base}{path}", timeout=10, trust_env=False)
     except httpx2.HTTPError:

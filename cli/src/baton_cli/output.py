@@ -18,28 +18,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # ISO 4217: currencies whose minor unit is not a hundredth.
-_EXPONENTS = dict.fromkeys(
-    [
-        "BIF",
-        "CLP",
-        "DJF",
-        "GNF",
-        "ISK",
-        "JPY",
-        "KMF",
-        "KRW",
-        "PYG",
-        "RWF",
-        "UGX",
-        "UYI",
-        "VND",
-        "VUV",
-        "XAF",
-        "XOF",
-        "XPF",
-    ],
-    0,
-) | dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3)
+_WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
+_EXPONENTS = dict.fromkeys(_WHOLE.split(), 0) | dict.fromkeys(_THOUSANDTHS.split(), 3)
 
 
 class Failed(Exception):
@@ -67,7 +48,13 @@ def clean(value: object) -> str:
 
 def line(text: object, *, style: str = "") -> None:
     """Print one line on standard output."""
-    out().print(Text(clean(text), style=style))
+    out().print(Text(clean(text), style=style), soft_wrap=True)
+
+
+def lines(text: str) -> None:
+    """Print several lines on standard output."""
+    for row in text.split("\n"):
+        line(row)
 
 
 def note(text: object) -> None:

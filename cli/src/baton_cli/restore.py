@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
+from baton.catalogue import TOPICS
 from baton_cli import postgres_tools
 from baton_cli.backup import CONTACT_TOPIC, FORMAT, digest_of
+from baton_cli.kafka import partitions_of
 from baton_kit import broker
 from baton_kit.settings import KafkaSettings
 
@@ -95,13 +97,13 @@ async def _must_be_idle(name: str, url: str) -> None:
 
 
 async def _is_empty(kafka: KafkaSettings) -> bool:
+    partitions = await partitions_of(kafka, list(TOPICS))
+    if not partitions:
+        raise CannotRestore("Kafka has none of the topics: create them with `baton topics apply` first")
     consumer = AIOKafkaConsumer(**broker.connection(kafka, client_id="baton.restore"))
     await consumer.start()
     try:
-        topics = [t for t in await consumer.topics() if t.startswith(f"{kafka.topic_prefix}baton.")]
-        partitions = [TopicPartition(t, n) for t in topics for n in consumer.partitions_for_topic(t) or ()]
-        ends = await consumer.end_offsets(partitions) if partitions else {}
-        return not any(ends.values())
+        return not any((await consumer.end_offsets(partitions)).values())
     finally:
         await consumer.stop()
 
