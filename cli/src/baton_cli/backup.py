@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,8 +49,10 @@ async def back_up(databases: Mapping[str, str], kafka: KafkaSettings, folder: Pa
     FileExistsError when the folder is there already.
     """
     folder.mkdir(mode=0o700, parents=True)  # noqa: ASYNC240 - once, in a command of its own
-    connections = {name: await asyncpg.connect(url) for name, url in databases.items()}
+    connections: dict[str, asyncpg.Connection] = {}
     try:
+        for name, url in databases.items():
+            connections[name] = await asyncpg.connect(url)
         # 1. Hold every relay, then fix a snapshot of every database, then let the relays go: well under a second.
         for connection in connections.values():
             await connection.execute(_HOLD, HELD_SECONDS)
@@ -66,6 +69,10 @@ async def back_up(databases: Mapping[str, str], kafka: KafkaSettings, folder: Pa
         # 2. The contact topic up to its present end, beside the dumps.
         dumps = [_dump(name, databases[name], snapshots[name], folder, say=say) for name in databases]
         contacts, *files = await asyncio.gather(_contacts(kafka, folder / "contacts.jsonl.gz", say=say), *dumps)
+    except BaseException:
+        # Half a backup helps nobody, and its name is wanted for the next try.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         for connection in connections.values():
             await connection.close()

@@ -24,6 +24,14 @@ PAGE = 2_000
 _REPUBLISH = "UPDATE outbox_cursor SET system_identifier = 'restored', holder = NULL, lease_until = NULL"
 
 
+# An owner may not see what kind of session another role's is, but the server's own processes have no user.
+_OTHERS = """
+SELECT DISTINCT application_name FROM pg_stat_activity
+WHERE datname = current_database() AND usesysid IS NOT NULL AND pid <> pg_backend_pid()
+ORDER BY application_name
+"""
+
+
 class CannotRestore(Exception):
     """The backup is damaged, incomplete, or the target is in use; the text says what to do."""
 
@@ -86,14 +94,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 async def _must_be_idle(name: str, url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
-        others = await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND backend_type = 'client backend'"
-        )
+        others = await connection.fetch(_OTHERS)
     finally:
         await connection.close()
     if others:
-        raise CannotRestore(f"{others} sessions are open on the database of {name}: stop the services first")
+        who = ", ".join(row["application_name"] or "one without a name" for row in others)
+        raise CannotRestore(f"the database of {name} is in use ({who}): stop the services first")
 
 
 async def _is_empty(kafka: KafkaSettings) -> bool:
