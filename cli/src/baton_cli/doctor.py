@@ -18,7 +18,7 @@ from baton.catalogue import TOPICS
 from baton_cli import output
 from baton_cli.client import call, reason_of, settings_of
 from baton_cli.kafka import kafka_settings, unreachable
-from baton_cli.output import Failed, Json
+from baton_cli.output import Failed, Json, clean
 from baton_cli.settings import SERVICES, Settings
 from baton_kit import broker
 from baton_kit.topics import ActionKind, plan_topics
@@ -50,6 +50,8 @@ def doctor(
     Examples: `baton doctor` · `baton doctor --public-url https://leads.example.com`
     """
     settings = settings_of(ctx)
+    if public_url is not None:
+        _host(public_url)
     with output.progress("looking at services, outboxes and Kafka"):
         found = [*_settings(settings), *_services(settings), *_work(settings), *_kafka(settings)]
         if public_url is not None:
@@ -165,13 +167,12 @@ def _kafka(settings: Settings) -> list[Finding]:
 
 def public(url: str) -> list[Finding]:
     """Look at the address that providers call, from here: TLS, reach, body limit, and that nothing else is there."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise typer.BadParameter(f"{url} is no http or https address", param_hint="--public-url")
     base = url.rstrip("/")
-    found = [_certificate(parts.hostname, parts.port or 443)] if parts.scheme == "https" else [
-        Finding(f"TLS of {base}", "the address is not https", "Providers refuse it: put TLS in front.")
-    ]  # fmt: skip
+    scheme, host, port = _host(base)
+    if scheme == "https":
+        found = [_certificate(host, port)]
+    else:
+        found = [Finding(f"TLS of {base}", "the address is not https", "Providers refuse it: put TLS in front.")]
     try:
         answer = httpx2.get(f"{base}/v1/webhooks/doctor", timeout=10, trust_env=False)
     except httpx2.HTTPError as error:
@@ -186,6 +187,18 @@ def public(url: str) -> list[Finding]:
     )
     found.append(_limit(base))
     return found + [_hidden(base, path) for path in INTERNAL]
+
+
+def _host(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a web address. Anything else is wrong usage."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 443
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in ("http", "https"):
+        raise typer.BadParameter(f"{clean(url)} is no http or https address", param_hint="--public-url")
+    return parts.scheme, host, port
 
 
 def _certificate(host: str, port: int) -> Finding:

@@ -31,12 +31,10 @@ def show(
     decision = explained(items)
     if as_json:
         output.json_value({"lead_id": lead_id, "items": items, "explanation": decision, "away": away})
-        return
-    tell(lead_id, items, decision)
-    for service in away:
-        output.note(f"{service} did not answer: its part is missing. `baton doctor` says why.")
+    else:
+        tell(lead_id, items, decision)
     if away:
-        raise Failed(f"the timeline is not complete: {', '.join(away)} did not answer")
+        raise Failed(f"the timeline is not complete: {', '.join(away)} did not answer", "`baton doctor` says why.")
 
 
 def timeline(settings: Settings, lead_id: str) -> tuple[list[dict[str, Any]], list[str]]:
