@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,23 @@ class Site:
     def stop(self) -> None:
         self.life.close()
         self.running = None
+
+    def move(self, home: Path, *, backup: Path) -> dict[str, Any]:
+        """Lose this machine, and go on from a backup on an empty one; what the command says of it."""
+        old = self.stack.home
+        secrets = (old / "secrets.json").read_bytes()
+        self.stop()
+        shutil.rmtree(old)
+        home.mkdir()
+        (home / "secrets.json").write_bytes(secrets)
+        (home / "secrets.json").chmod(0o600)
+        self.start(home, servers_only=True)
+        done = self.baton("restore", str(backup), "--yes", "--json")
+        assert done.returncode == 0, done.stderr
+        self.stack.start_roles()
+        self.wait()
+        restored: dict[str, Any] = json.loads(done.stdout)
+        return restored
 
     def stop_roles(self) -> None:
         every = [(service, role) for service in self.stack.services for role in ROLES]
@@ -253,21 +271,8 @@ def test_in_place_what_was_wrecked_comes_back_and_the_log_is_read_on(site: Site)
 
 
 def test_an_empty_machine_has_the_same_counts(site: Site) -> None:
-    secrets = (site.stack.home / "secrets.json").read_bytes()
-    site.stop()
-    shutil.rmtree(site.root / "first")
-    home = site.root / "second"
-    home.mkdir()
-    (home / "secrets.json").write_bytes(secrets)
-    (home / "secrets.json").chmod(0o600)
-
-    site.start(home, servers_only=True)
-    done = site.baton("restore", str(site.backup), "--yes", "--json")
-    assert done.returncode == 0, done.stderr
-    restored = json.loads(done.stdout)
+    restored = site.move(site.root / "second", backup=site.backup)
     assert (restored["log"], restored["contacts"]) == ("empty", LEADS)
-    site.stack.start_roles()
-    site.wait()
     assert site.counts() == site.before
 
 
@@ -299,6 +304,63 @@ def test_new_leads_flow_to_the_end(site: Site) -> None:
     assert len(new & handed_over) == 4
     assert {key: now["handoffs"][key] for key in site.before["handoffs"]} == site.before["handoffs"]
     assert site.baton("doctor").returncode == 0
+
+
+def test_the_command_reads_what_was_restored(site: Site) -> None:
+    lines = site.baton("events", "tail", "--since", "1d", "--no-follow", "--contacts", "--json").stdout.splitlines()
+    assert sorted(json.loads(line)["id"] for line in lines) == sorted(row[2] for row in site.told())
+    rejected = json.loads(site.baton("report", "rejections", "--json").stdout)
+    assert rejected["by_reason"] == [{"family": "intent", "reason": "no_need", "count": 1}]
+    lead = next(lead for lead, state, _ in site.before["handoffs"].values() if state == "won")
+    told = site.baton("lead", "show", lead)
+    assert told.returncode == 0, told.stderr
+    assert "10,000.01 EUR" in told.stdout
+    assert "Why: agreement version 1" in told.stdout
+
+
+def test_a_backup_under_load_is_one_picture(site: Site) -> None:
+    earlier = len(site.counts()["leads"])
+    backup, enough = site.root / "under-load", threading.Event()
+
+    def deliver_on() -> int:
+        sent = 0
+        while not enough.is_set():
+            site.deliver(range(100 + sent, 120 + sent))
+            sent += 20
+        return sent
+
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(deliver_on)
+        try:
+            done = site.baton("backup", str(backup))
+        finally:
+            enough.set()
+        sent = sending.result()
+    assert done.returncode == 0, done.stderr
+    site.wait()
+
+    site.move(site.root / "third", backup=backup)
+    now = site.counts()
+    saved = len(now["leads"]) - earlier
+    assert 0 < saved < sent
+    # No service knows a lead that lead-intake does not, and each knows all of them.
+    agree_on_leads(now)
+
+    # The senders come again: what the backup held is a repeat, the others are new.
+    assert site.deliver(range(100, 100 + sent)) == {"duplicate": saved, "created": sent - saved}
+    site.wait()
+    now = site.counts()
+    assert len(now["leads"]) == earlier + sent
+    agree_on_leads(now)
+
+
+def agree_on_leads(counts: dict[str, Any]) -> None:
+    _, qualified, outcomes = counts["decisions"]
+    handed_over = [lead for lead, _, _ in counts["handoffs"].values()]
+    stages = {stage["stage"]: stage["leads"] for stage in counts["funnel"]}
+    assert sum(outcomes.values()) == stages["lead"] == len(counts["leads"])
+    assert len(handed_over) == qualified == stages["qualified"]
+    assert set(handed_over) <= set(counts["leads"])
 
 
 async def _balance(client: Client) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | N
 
 def _detail(item: dict[str, Any]) -> str:
     detail = item.get("detail") or {}
-    names = ("channel", "utm_campaign", "page", "reason", "means", "rep_id", "state")
+    names = ("utm_campaign", "page", "reason", "means", "rep_id", "state")
     shown = [str(detail[name]) for name in names if detail.get(name)]
     if detail.get("amount_minor") is not None and detail.get("currency"):
         shown.append(output.money(detail["amount_minor"], str(detail["currency"])))
