@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import httpx2
 import typer
 from aiokafka.errors import KafkaError
-from rich.text import Text
 
 from baton.catalogue import TOPICS
 from baton_cli import output
@@ -25,6 +24,7 @@ from baton_kit.topics import ActionKind, plan_topics
 
 LARGEST_BODY = 256 * 1024
 SOON_DAYS = 14
+LONGEST_WAIT_S = 60
 INTERNAL = ("/v1/leads", "/v1/sources", "/v1/ops/relay", "/metrics", "/readyz", "/openapi.json")
 
 
@@ -53,7 +53,10 @@ def doctor(
     if public_url is not None:
         _host(public_url)
     with output.progress("looking at services, outboxes and Kafka"):
-        found = [*_settings(settings), *_services(settings), *_work(settings), *_kafka(settings)]
+        found = [*_settings(settings)]
+        for service in SERVICES:
+            found += _service(settings, service)
+        found += _kafka(settings)
         if public_url is not None:
             found += public(public_url)
     wrong = [finding for finding in found if finding.wrong]
@@ -65,11 +68,13 @@ def doctor(
             }
         )
     else:
-        rows = [
-            [Text("wrong", style="bold red") if f.wrong else Text("well", style="green"), f.what, f.wrong, f.advice]
-            for f in found
-        ]
-        output.table(["", "what", "is", "do"], rows, empty="")
+        for finding in found:
+            if not finding.wrong:
+                output.line(f"well   {finding.what}", style="green")
+                continue
+            output.line(f"WRONG  {finding.what}: {finding.wrong}", style="bold red")
+            if finding.advice:
+                output.line(f"       {finding.advice}")
     if wrong:
         raise Failed(f"{len(wrong)} of {len(found)} things are wrong")
 
@@ -82,58 +87,54 @@ def _settings(settings: Settings) -> list[Finding]:
     return [Finding(f"settings ({settings.file or 'environment'})")]
 
 
-def _services(settings: Settings) -> list[Finding]:
-    found = []
-    for service in SERVICES:
-        for role, url in settings.ops_urls[service].items():
-            what = f"{service} {role} at {url}"
-            try:
-                answer = httpx2.get(f"{url}/readyz?verbose", timeout=5, trust_env=False)
-                checks = answer.json()
-            except (httpx2.HTTPError, ValueError) as error:
-                advice = "Is it running? `make up` starts the local stack; its log says why it ended."
-                found.append(Finding(what, f"does not answer ({reason_of(error)})", advice))
-                continue
-            bad = {name: reason for name, reason in checks.items() if reason != "ok"}
-            advice = "It waits by itself and goes on when this is over." if bad else ""
-            found.append(Finding(what, "; ".join(f"{name}: {reason}" for name, reason in bad.items()), advice))
-        found.append(_try(f"{service} API", lambda s=service: _reach(settings, s)))  # type: ignore[misc]
-    return found
+def _service(settings: Settings, service: str) -> list[Finding]:
+    found = [_readiness(f"{service} {role}", url) for role, url in settings.ops_urls[service].items()]
+    api = _try(f"{service} API", lambda: _reach(settings, service))
+    if api.wrong:
+        # Whatever else would be asked of it is away for the same reason.
+        return [*found, api]
+    parked = _try(f"{service} parked events", lambda: _parked(settings, service))
+    return [*found, api, parked, _try(f"{service} outbox", lambda: _outbox(settings, service))]
 
 
-def _reach(settings: Settings, service: str) -> Finding | None:
+def _readiness(role: str, url: str) -> Finding:
+    what = f"{role} at {url}"
+    try:
+        checks = httpx2.get(f"{url}/readyz?verbose", timeout=5, trust_env=False).json()
+        bad = {name: reason for name, reason in checks.items() if reason != "ok"}
+    except (httpx2.HTTPError, ValueError, AttributeError) as error:
+        advice = "Is it running? `make up` starts the local stack; its log says why it ended."
+        return Finding(what, f"does not answer ({reason_of(error)})", advice)
+    advice = "It waits by itself and goes on when this is over." if bad else ""
+    return Finding(what, "; ".join(f"{name}: {reason}" for name, reason in bad.items()), advice)
+
+
+def _reach(settings: Settings, service: str) -> None:
     call(settings, service, "GET /v1/ops/relay")
-    return None
 
 
-def _work(settings: Settings) -> list[Finding]:
-    found = []
-    for service in SERVICES:
+def _parked(settings: Settings, service: str) -> Finding | None:
+    waiting = call(settings, service, "GET /v1/ops/parked", params={"limit": 200})["items"]
+    if not waiting:
+        return None
+    return Finding(
+        f"{service} parked events",
+        f"{len(waiting)}{'+' if len(waiting) == 200 else ''} events wait for a person",
+        "`baton parked list` shows them; replay or skip them.",
+    )
 
-        def parked(service: str = service) -> Finding | None:
-            waiting = call(settings, service, "GET /v1/ops/parked", params={"limit": 200})["items"]
-            if waiting:
+
+def _outbox(settings: Settings, service: str) -> Finding | None:
+    for lane in call(settings, service, "GET /v1/ops/relay"):
+        if lane.get("waiting") and lane.get("oldest_at"):
+            age = (datetime.now(UTC) - datetime.fromisoformat(lane["oldest_at"])).total_seconds()
+            if age > LONGEST_WAIT_S:
                 return Finding(
-                    f"{service} parked events",
-                    f"{len(waiting)}{'+' if len(waiting) == 200 else ''} events wait for a person",
-                    "`baton parked list` shows them; replay or skip them.",
+                    f"{service} outbox ({lane['lane']})",
+                    f"{lane['waiting']} events wait, the oldest for {age:.0f} s",
+                    "Is the worker running, and does Kafka answer? `baton relay status`",
                 )
-            return None
-
-        def outbox(service: str = service) -> Finding | None:
-            for lane in call(settings, service, "GET /v1/ops/relay"):
-                if lane.get("waiting") and lane.get("oldest_at"):
-                    age = (datetime.now(UTC) - datetime.fromisoformat(lane["oldest_at"])).total_seconds()
-                    if age > 60:
-                        return Finding(
-                            f"{service} outbox ({lane['lane']})",
-                            f"{lane['waiting']} events wait, the oldest for {age:.0f} s",
-                            "Is the worker running, and does Kafka answer? `baton relay status`",
-                        )
-            return None
-
-        found += [_try(f"{service} parked events", parked), _try(f"{service} outbox", outbox)]
-    return found
+    return None
 
 
 def _try(what: str, look: Callable[[], Finding | None]) -> Finding:

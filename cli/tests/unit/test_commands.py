@@ -3,8 +3,13 @@
 import base64
 import hashlib
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
+
+from baton_cli.__main__ import app
 
 LEAD = "01a20f8b-8753-753b-bf07-fd3774291e4e"
 DOCUMENT = b'{"threshold":45}'
@@ -316,3 +321,54 @@ def test_a_folder_without_a_manifest_is_no_backup(baton, tmp_path):
     said = baton("restore", str(tmp_path), "--dry-run")
     assert said.code == 1
     assert "no complete backup" in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("source", "list"),
+        ("receipts", "list"),
+        ("receipts", "balance"),
+        ("person", "list"),
+        ("agreement", "list"),
+        ("parked", "list"),
+        ("relay", "status"),
+        ("report", "funnel"),
+        ("report", "attribution"),
+        ("report", "rejections"),
+        ("config", "show"),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_installation_is_told_in_words_and_in_json(baton, stub, words):
+    for path in ("sources", "receipts", "people", "agreements", "ops/parked", "receipts/balance"):
+        stub.answers[f"GET /v1/{path}"] = {"items": [], "next_cursor": None}
+    stub.answers["GET /v1/ops/relay"] = []
+    stub.answers["GET /v1/reports/funnel"] = {"stages": []}
+    stub.answers["GET /v1/reports/attribution"] = {"rows": [], "totals": []}
+    stub.answers["GET /v1/reports/rejections"] = {"by_reason": []}
+    said = baton(*words)
+    assert said.code == 0, said.err
+    assert said.out.strip()
+    said = baton(*words, "--json")
+    assert said.code == 0
+    assert isinstance(said.json, dict | list)
+    assert said.err == ""
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_has_json_and_an_example_in_its_help(baton, words):
+    said = baton(*words, "--help")
+    assert said.code == 0
+    assert "Example" in said.out
+    assert f"baton {' '.join(words)}" in said.out
+    assert "--json" in said.out

@@ -103,6 +103,16 @@ def test_only_kafka_is_wrong_when_only_kafka_is_away(baton, stub):
     assert said.json["well"] is False
 
 
+def test_what_is_wrong_is_told_with_what_to_do_under_it(baton, stub):
+    well(stub)
+    said = baton("doctor")
+    lines = said.out.splitlines()
+    [at] = [number for number, line in enumerate(lines) if line.startswith("WRONG  Kafka at 127.0.0.1:9: ")]
+    assert "BATON_KAFKA__BOOTSTRAP_SERVERS" in lines[at + 1]
+    assert "well   lead-intake API" in lines
+    assert "1 of" in said.err
+
+
 def test_what_a_service_waits_for_is_named(baton, stub, monkeypatch):
     monkeypatch.setattr(doctor, "_kafka", lambda _: [])
     well(stub)
@@ -141,7 +151,7 @@ def test_a_service_that_is_away_is_named_with_what_to_do(baton, stub, home, monk
     found = findings(baton("doctor", "--json"))
     assert found["attribution api at http://127.0.0.1:9"][0] == "does not answer (connection refused)"
     assert "make up" in found["attribution API"][1]
-    assert not [what for what in found if not what.startswith("attribution")]
+    assert set(found) == {"attribution api at http://127.0.0.1:9", "attribution API"}
 
 
 def speaks(folder: Path, *, days: int) -> ssl.SSLContext:
