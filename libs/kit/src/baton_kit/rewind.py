@@ -10,7 +10,9 @@ _FIRST = """
 SELECT min(xid::text::numeric)::text AS first_xid, count(*) AS events FROM outbox
 WHERE slot BETWEEN $1 AND $2 AND appended_at >= $3
 """
-# Everything from the first transaction on counts as unseen, also what an earlier rewind has not reached yet.
+# Everything from the first transaction on counts as unseen, and so does whatever the present cursor has not seen: both
+# begin at the lower of two transaction ids. The cursor's own snapshot would not do where a long foreign transaction was
+# open when it was taken: its xmin lies below rows that it has seen.
 _BACK = """
 UPDATE outbox_cursor SET
     -- A rewind that follows another before it is through keeps what the first one knew to be out.
@@ -18,8 +20,8 @@ UPDATE outbox_cursor SET
         ELSE snap_from END,
     snap_to = NULL, last_id = 0,
     epoch = epoch + 1, holder = NULL, lease_until = NULL,
-    snap_from = CASE WHEN pg_snapshot_xmin(snap_from) <= $2::text::xid8 THEN snap_from
-        ELSE ($2::text || ':' || $2::text || ':')::pg_snapshot END
+    snap_from = (SELECT (least || ':' || least || ':')::pg_snapshot
+        FROM (SELECT least(pg_snapshot_xmin(snap_from), $2::text::xid8)::text AS least) AS first)
 WHERE lane = $1
 """
 

@@ -247,6 +247,17 @@ async def test_a_rewind_sends_again_marked_and_passes_over_nothing_that_waits(to
     assert tape.sent == [("k", "a", True), ("k", "b", True), ("k", "waits", False)]
 
 
+async def test_a_rewind_goes_back_beside_a_long_foreign_transaction(toy: Harness[Toy]) -> None:
+    async with toy.db.begin() as foreign:
+        await foreign.exec_driver_sql("SELECT pg_current_xact_id()")
+        await append(toy, ["a", "b"])
+        await drain(toy, await take(toy), Tape())
+        await back(toy)
+        tape = Tape()
+        await drain(toy, await take(toy), tape)
+    assert tape.sent == [("k", "a", True), ("k", "b", True)]
+
+
 async def test_a_second_rewind_before_the_first_is_through_still_knows_what_was_out(toy: Harness[Toy]) -> None:
     await append(toy, ["a", "b"])
     await drain(toy, await take(toy), Tape())
