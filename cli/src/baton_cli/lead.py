@@ -61,10 +61,11 @@ def _moment_of(item: dict[str, Any]) -> datetime:
 
 
 def explained(items: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The decision that explains the lead: the last one, or the one by which it was handed over."""
+    """The decision that explains the lead: the one by which it was handed over last, or else the latest."""
     decisions: list[dict[str, Any]] = [item["detail"] for item in items if item.get("kind") == "decision"]
-    qualified = [d for d in decisions if d.get("outcome") == "qualified"]
-    found = qualified or decisions
+    handed_over = [item["detail"].get("decision_id") for item in items if item.get("kind") == "qualified"]
+    by_it = [d for d in decisions if handed_over and d.get("decision_id") == handed_over[-1]]
+    found = by_it or decisions
     return found[-1] if found else None
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,7 +133,7 @@ def test_parked_events_and_an_old_outbox_are_named(baton, stub, monkeypatch):
     found = findings(baton("doctor", "--json"))
     assert "1 event" in found["lead-intake parked events"][0]
     assert "baton parked list" in found["lead-intake parked events"][1]
-    assert "3 events wait, the oldest for 600 s" in found["lead-intake outbox (live)"][0]
+    assert re.match(r"3 events wait, the oldest for 6\d\d s", found["lead-intake outbox (live)"][0])
 
 
 def test_a_file_of_keys_that_others_can_read_is_named(baton, stub, home, monkeypatch):
