@@ -25,6 +25,7 @@ from baton_kit.topics import ActionKind, plan_topics
 
 LARGEST_BODY = 256 * 1024
 SOON_DAYS = 14
+PROBE = "/v1/webhooks/baton-doctor"  # no source has this name
 INTERNAL = ("/v1/leads", "/v1/sources", "/v1/ops/relay", "/metrics", "/readyz", "/openapi.json")
 
 
@@ -173,15 +174,16 @@ def public(url: str) -> list[Finding]:
         Finding(f"TLS of {base}", "the address is not https", "Providers refuse it: put TLS in front.")
     ]  # fmt: skip
     try:
-        answer = httpx2.get(f"{base}/v1/webhooks/doctor", timeout=10, trust_env=False)
+        answer = httpx2.post(f"{base}{PROBE}", content=b"{}", timeout=10, trust_env=False)
     except httpx2.HTTPError as error:
         return [*found, Finding(f"reach of {base}", reason_of(error), "Check DNS, firewall and proxy.")]
-    reached = answer.status_code == 200
+    # A source that does not exist is answered like a bad signature.
+    reached = answer.status_code == 401 and answer.headers.get("content-type") == "application/problem+json"
     found.append(
         Finding(
             f"reach of {base}/v1/webhooks",
-            "" if reached else f"answered {answer.status_code}",
-            "" if reached else "The proxy must pass /v1/webhooks/… on to the public listener of lead-intake.",
+            "" if reached else f"answered {answer.status_code}, not as Baton does",
+            "" if reached else "The proxy must pass /v1/webhooks/… on to the public listener.",
         )
     )
     found.append(_limit(base))
@@ -210,15 +212,15 @@ def _certificate(host: str, port: int) -> Finding:
 def _limit(base: str) -> Finding:
     what = f"body limit of {base}"
     try:
-        answer = httpx2.post(
-            f"{base}/v1/webhooks/doctor", content=b"x" * (LARGEST_BODY + 1), timeout=30, trust_env=False
-        )
-    except httpx2.HTTPError:
+        answer = httpx2.post(f"{base}{PROBE}", content=b"x" * (LARGEST_BODY + 1), timeout=30, trust_env=False)
+    except (httpx2.WriteError, httpx2.ReadError, httpx2.RemoteProtocolError):
         return Finding(what)  # the connection was closed on the oversized body: refused as well
-    if answer.status_code in (413, 401):
+    except httpx2.HTTPError as error:
+        return Finding(what, reason_of(error), "The proxy must answer 413 at once, or pass the body on.")
+    if answer.status_code == 413:
         return Finding(what)
-    advice = "The proxy must neither answer by itself nor cut bodies off."
-    return Finding(what, f"a body above 256 KiB is answered with {answer.status_code}", advice)
+    advice = "Is it Baton that answers? The proxy must pass bodies on, and Baton refuses the large ones."
+    return Finding(what, f"a body above 256 KiB is answered with {answer.status_code}, not 413", advice)
 
 
 def _hidden(base: str, path: str) -> Finding:

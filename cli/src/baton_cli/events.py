@@ -47,6 +47,9 @@ def tail(
     unknown = [name for name in chosen if name not in TOPICS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(TOPICS)}", param_hint="--topic")
+    restricted = [name for name in chosen if TOPICS[name].restricted]
+    if restricted and not contacts:
+        raise typer.BadParameter(f"{restricted[0]} names persons: say --contacts as well", param_hint="--topic")
     settings = kafka_settings(settings_of(ctx))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(

@@ -30,12 +30,10 @@ def show(
     decision = explained(items)
     if as_json:
         output.json_value({"lead_id": lead_id, "items": items, "explanation": decision, "away": away})
-        return
-    tell(lead_id, items, decision)
-    for service in away:
-        output.note(f"{service} did not answer: its part is missing. `baton doctor` says why.")
+    else:
+        tell(lead_id, items, decision)
     if away:
-        raise Failed(f"the timeline is not complete: {', '.join(away)} did not answer")
+        raise Failed(f"the timeline is not complete: {', '.join(away)} did not answer", "`baton doctor` says why.")
 
 
 def timeline(settings: Settings, lead_id: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -72,10 +70,7 @@ def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | N
     output.line("")
     output.table(
         ["points>", "rule", "group", "times>"],
-        [
-            [f"{c.get('points', 0):+d}", c.get("rule_id"), c.get("group"), c.get("occurrences", 1)]
-            for c in contributions
-        ],
+        [[f"{c.get('points', 0):+d}", c.get("rule"), c.get("group"), c.get("occurrences", 1)] for c in contributions],
         empty=f"stopped by {decision.get('stopped_by')}: no points were counted",
         title=f"Why: agreement version {stamp.get('version')}, digest {str(stamp.get('digest'))[:12]}…",
     )

@@ -67,7 +67,7 @@ def clean(value: object) -> str:
 
 def line(text: object, *, style: str = "") -> None:
     """Print one line on standard output."""
-    out().print(Text(clean(text), style=style))
+    out().print(Text(clean(text), style=style), soft_wrap=True)
 
 
 def note(text: object) -> None:

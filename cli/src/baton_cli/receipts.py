@@ -16,7 +16,7 @@ OUTCOMES = ("created", "matched", "touch_only", "duplicate", "refused", "quarant
 def list_receipts(
     ctx: typer.Context,
     *,
-    state: Annotated[str | None, typer.Option(help="Only these: created, refused, quarantined, ….")] = None,
+    state: Annotated[str | None, typer.Option(help="settled, quarantined, pending or refused.")] = None,
     source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     as_json: Json = False,

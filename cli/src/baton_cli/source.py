@@ -100,7 +100,8 @@ def test(
 
     Example: `baton source test site-form delivery.json --mapping mapping.yaml`
     """
-    order: dict[str, Any] = {"content_type": content_type, "body": base64.b64encode(body.read_bytes()).decode()}
+    order: dict[str, Any] = {"content_type": content_type, "base64": True}
+    order["body"] = base64.b64encode(body.read_bytes()).decode()
     if mapping is not None:
         order["mapping"] = _document(mapping)
     answer = call(settings_of(ctx), "lead-intake", f"POST /v1/sources/{part(id)}/test", body=order)
