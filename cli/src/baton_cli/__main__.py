@@ -1,6 +1,5 @@
 """The `baton` command: `baton <noun> <verb>`. Exit codes: 0 done, 1 failed, 2 wrong usage."""
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -64,8 +63,6 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    # The Kafka client logs every attempt at an address that does not answer; the command says it once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app(args=None if argv is None else list(argv), prog_name="baton")
     except SystemExit as end:

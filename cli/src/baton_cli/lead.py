@@ -1,5 +1,6 @@
 """`baton lead`: one lead over all four services."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -48,7 +49,15 @@ def timeline(settings: Settings, lead_id: str) -> tuple[list[dict[str, Any]], li
             continue
         items += items_of(answer)
     # What the same moment holds stays in the order of the services: that is the way of the lead.
-    return sorted(items, key=lambda item: str(item.get("at"))), away
+    return sorted(items, key=_moment_of), away
+
+
+def _moment_of(item: dict[str, Any]) -> datetime:
+    # Not by its text: services write fractions of a second or leave them out.
+    try:
+        return datetime.fromisoformat(str(item.get("at")))
+    except ValueError:
+        raise Failed(f"{item.get('service')} names no time that can be read: {item.get('at')}") from None
 
 
 def explained(items: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -85,7 +94,7 @@ def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | N
 
 def _detail(item: dict[str, Any]) -> str:
     detail = item.get("detail") or {}
-    names = ("channel", "utm_campaign", "page", "reason", "means", "rep_id", "state")
+    names = ("utm_campaign", "page", "reason", "means", "rep_id", "state")
     shown = [str(detail[name]) for name in names if detail.get(name)]
     if detail.get("amount_minor") is not None and detail.get("currency"):
         shown.append(output.money(detail["amount_minor"], str(detail["currency"])))

@@ -47,24 +47,21 @@ def main(arguments: list[str] | None = None) -> int:
 def demo(place: Place, console: Console, *, seed: int, leads: int) -> None:
     """Play the month unless it was played, and print what happened."""
     memory = recall(place.home)
-    if memory is not None and memory.played and (memory.seed, memory.leads) == (seed, leads):
+    if memory is None:
+        memory = Memory(seed, leads, datetime.now(tz=UTC).replace(microsecond=0).isoformat())
+        remember(place.home, memory)
+    if (memory.seed, memory.leads) != (seed, leads):
+        # Two months would share phone numbers and deal numbers: their people are made of the same material.
+        raise Unexpected(
+            f"{place.home} holds the month of --seed {memory.seed} --leads {memory.leads}: "
+            "set BATON_HOME to another directory for another month"
+        )
+    if memory.played:
         console.print("this month was played before: nothing is sent again", markup=False)
         add_people(place.home, memory)
     else:
-        memory = _next_month(memory, seed=seed, leads=leads)
-        remember(place.home, memory)
         asyncio.run(play(place, memory, console))
     asyncio.run(tell(place, memory, console))
-
-
-def _next_month(memory: Memory | None, *, seed: int, leads: int) -> Memory:
-    """What to go on with: an unfinished month, or a new one through the doors that are open already."""
-    if memory is not None and (memory.seed, memory.leads) == (seed, leads):
-        return memory
-    fresh = Memory(seed, leads, datetime.now(tz=UTC).replace(microsecond=0).isoformat())
-    if memory is not None:
-        fresh.secrets, fresh.doors, fresh.people = memory.secrets, memory.doors, memory.people
-    return fresh
 
 
 def _interrupt(*_: object) -> None:

@@ -165,10 +165,11 @@ def make_month(*, seed: int = SEED, leads: int = LEADS, until: datetime) -> Mont
 
     A few deliveries are odd on purpose, so that every kind of receipt occurs: repeated, test, badly signed, broken.
     """
-    random = Random(f"{seed}/{leads}")  # noqa: S311 - a story, not a secret
     people: list[Person] = []
     submissions: list[Submission] = []
     for number in range(leads):
+        # One generator a person, another for times: when the month ends changes as little as possible of the story.
+        random = Random(f"{seed}/{number}")  # noqa: S311 - a story, not a secret
         weights = [weight for weight, _ in JOURNEYS]
         steps = random.choices([steps for _, steps in JOURNEYS], weights)[0]
         paid_social = steps[0][1][0] is META
@@ -177,7 +178,8 @@ def make_month(*, seed: int = SEED, leads: int = LEADS, until: datetime) -> Mont
             person = replace(person, email=person.email.replace("@", f"{number}@"))
         people.append(person)
         submissions += _journey(person, steps, random, seed=seed, until=until)
-    submissions += _oddities(people, submissions, random, seed=seed, until=until)
+    odd = Random(f"{seed}/odd")  # noqa: S311 - a story, not a secret
+    submissions += _oddities(people, submissions, odd, seed=seed, until=until)
     submissions.sort(key=lambda s: (s.at, s.id))
     return Month(seed, until, tuple(people), tuple(submissions))
 
@@ -228,12 +230,13 @@ def _person(number: int, random: Random, *, likely_free: bool) -> Person:
 
 def _journey(person: Person, steps: Sequence[_Step], random: Random, *, seed: int, until: datetime) -> list[Submission]:
     begin = until - timedelta(days=DAYS)
-    at = _moment(random, begin, until)
+    times = Random(f"{seed}/{person.number}/times")  # noqa: S311 - a story, not a secret
+    at = _moment(times, begin, until)
     made: list[Submission] = []
     for index, (source, origins) in enumerate(steps):
         origin = random.choice(origins)
         if index:
-            at = _moment(random, at + timedelta(hours=3), at + timedelta(days=9))
+            at = _moment(times, at + timedelta(hours=3), at + timedelta(days=9))
         if at >= until - timedelta(minutes=5):
             break  # that will happen next month
         made.append(

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 
+from baton_local.services import ROLES
 from baton_local.stack import Stack
 from baton_local.stack_secrets import write_private
 
@@ -28,6 +29,7 @@ class Place:
     home: Path
     api: Mapping[str, str]
     public: Mapping[str, str]
+    metrics: Mapping[str, tuple[str, ...]]
     bootstrap_servers: str
     topic_prefix: str
     api_key: str
@@ -39,6 +41,7 @@ class Place:
             home=stack.home,
             api={name: stack.url(name) for name in SERVICES},
             public={name: stack.public_url(name) for name in ("lead-intake", "sales-feedback")},
+            metrics={name: tuple(f"{stack.ops_url(name, role)}/metrics" for role in ROLES) for name in SERVICES},
             bootstrap_servers=stack.bootstrap_servers,
             topic_prefix=stack.topic_prefix,
             api_key=stack.api_key,

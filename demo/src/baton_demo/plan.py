@@ -56,7 +56,7 @@ class Plan:
 _SMALL_ROLES = ("Werkstudent", "Student", "Estudiante", "Sales Representative", "IT-Administrator", "Analista")
 _SEATS = {"1-10": 6, "11-50": 18, "51-200": 55, "201-500": 120, "501-1000": 240, "1001-5000": 480}
 _PRICE_MINOR = {"handoff": 22_800, "attribution": 19_150, "suite": 36_990}  # a seat and year
-_CURRENCY = {"GB": "GBP", "US": "USD", "CH": "CHF"}
+_CURRENCY = {"GB": "GBP"}  # everybody else is billed in euro
 _LOST = {"price": 34, "competitor": 26, "no_decision": 30, "missing_feature": 10}
 
 

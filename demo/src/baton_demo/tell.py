@@ -8,14 +8,13 @@ from typing import Any
 
 import httpx2
 from rich.console import Console, Group
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from baton_cli import output, report
 from baton_demo.place import Client, Memory, Place
 
 MODELS = ("first", "last_non_direct", "position")
-MODEL_NAMES = {"first": "first touch", "last_non_direct": "last non-direct", "position": "position 40/20/40"}
 SERVICES = ("lead-intake", "qualification", "sales-feedback", "attribution")
 
 
@@ -37,18 +36,15 @@ async def tell(place: Place, memory: Memory, console: Console) -> None:
         signed = await _agreement(client)
         console.print()
         console.rule("[bold]The month")
-        console.print(await _funnel(client))
+        await _funnel(client, console)
         console.print(_signatures(signed, memory))
-        console.print(await _lead(client, signed))
+        shown = await interesting_lead(client)
+        console.print(await _lead(client, signed, shown))
         console.print(await _rejections(client))
-        console.print(await _revenue(client))
+        console.print(await _rules(client, signed))
+        await _revenue(client, console)
         console.print(await _receipts(client))
-        console.print(_addresses(place))
-
-
-def money(minor: int, currency: str) -> str:
-    """Minor units as an amount. Currencies of the demo all have cents."""
-    return f"{minor // 100:,}.{minor % 100:02d} {currency}"
+        console.print(_addresses(place, shown or "LEAD_ID"))
 
 
 def heading(title: str, note: str = "") -> Text:
@@ -65,19 +61,12 @@ def table(*columns: str, numbers: Sequence[str] = ()) -> Table:
     return made
 
 
-async def _funnel(client: Client) -> Group:
-    funnel = await client.get("attribution", "/v1/reports/funnel")
-    rows = table("stage", "owner", "leads", "of the stage before", numbers=("leads", "of the stage before"))
-    before = 0
-    for stage in funnel["stages"]:
-        count = stage["leads"]
-        rows.add_row(stage["stage"], stage["owner"], str(count), f"{count / before:.0%}" if before else "")
-        before = count
+async def _funnel(client: Client, console: Console) -> None:
+    console.print(heading("Funnel", "every stage has one owner"))
+    report.tell_funnel(await client.get("attribution", "/v1/reports/funnel"))
     decisions = await client.get("qualification", "/v1/reports/decisions")
     outcomes = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in decisions["by_outcome"].items() if n)
-    return Group(
-        heading("Funnel", "every stage has one owner"), Padding(rows, (0, 0, 0, 2)), Text(f"  leads now: {outcomes}")
-    )
+    console.print(Text(f"leads now: {outcomes}"))
 
 
 async def _agreement(client: Client) -> Signed:
@@ -110,18 +99,17 @@ def _signatures(signed: Signed, memory: Memory) -> Group:
     about = f"{document['title']['en']}: {rules} rules, threshold {document['threshold']} points"
     return Group(
         heading("Agreement", about),
-        Padding(rows, (0, 0, 0, 2)),
-        Text(f"  sha-256 {signed.digest}\n  {check}", style="" if good else "bold red"),
+        rows,
+        Text(f"sha-256 {signed.digest}\n{check}", style="" if good else "bold red"),
     )
 
 
-async def _lead(client: Client, signed: Signed) -> Group:
-    lead_id = await interesting_lead(client)
+async def _lead(client: Client, signed: Signed, lead_id: str | None) -> Group:
     if lead_id is None:
         return Group(heading("One lead"), Text("  no deal was won yet"))
     items = await timeline(client, lead_id)
     begun = items[0]["at"] if items else ""
-    rows = table("when", "service", "what")
+    rows = table("when (UTC)", "service", "what")
     day = ""
     for item in items:
         date, clock = item["at"][:10], item["at"][11:19]
@@ -129,7 +117,7 @@ async def _lead(client: Client, signed: Signed) -> Group:
         day = date
     return Group(
         heading("One lead", f"{lead_id}, from {begun[:10]}; touches keep their dates, the rest happened just now"),
-        Padding(rows, (0, 0, 0, 2)),
+        rows,
         await _score(client, lead_id, signed),
     )
 
@@ -167,7 +155,7 @@ def _what(item: Mapping[str, Any]) -> Text:
     detail = item["detail"]
     shown = [f"{name.removesuffix('_id')} {detail[name]}" for name in _SHOWN.get(item["kind"], ()) if name in detail]
     if detail.get("amount_minor"):
-        shown.append(money(detail["amount_minor"], detail["currency"]))
+        shown.append(output.money(detail["amount_minor"], detail["currency"]))
     text = Text(item["title"])
     return text.append("  " + ", ".join(shown), style="dim") if shown else text
 
@@ -190,48 +178,47 @@ async def _score(client: Client, lead_id: str, signed: Signed) -> Group:
     rows.add_row("sum", "", f"{total:+d}", f"{same}; threshold {decision['threshold']}", style="bold")
     verified = "made again: identical bytes" if again["identical"] else "MADE AGAIN IT DIFFERS"
     return Group(
-        Text(f"\n  Why it was handed over (decision {decision['decision_id']}, {verified}):"),
-        Padding(rows, (0, 0, 0, 2)),
+        Text(f"\nWhy it was handed over (decision {decision['decision_id']}, {verified}):"),
+        rows,
     )
 
 
 async def _rejections(client: Client) -> Group:
-    report = await client.get("sales-feedback", "/v1/reports/rejections")
+    found = await client.get("sales-feedback", "/v1/reports/rejections")
     rows = table("family", "rejections", "reasons", numbers=("rejections",))
-    by_family = sorted(report["by_reason"], key=lambda r: (-report["by_family"][r["family"]], r["family"], -r["count"]))
+    by_family = sorted(found["by_reason"], key=lambda r: (-found["by_family"][r["family"]], r["family"], -r["count"]))
     for family, reasons in groupby(by_family, key=lambda r: r["family"]):
         told = ", ".join(f"{r['reason']} {r['count']}" for r in reasons)
-        rows.add_row(family, str(report["by_family"][family]), told)
+        rows.add_row(family, str(found["by_family"][family]), told)
     return Group(
-        heading("Rejected by sales", f"{report['total']} leads, each for a reason the agreement names"),
-        Padding(rows, (0, 0, 0, 2)),
+        heading("Rejected by sales", f"{found['total']} leads, each for a reason the agreement names"),
+        rows,
     )
 
 
-async def _revenue(client: Client) -> Group:
-    report = await client.get("attribution", "/v1/reports/attribution", model=list(MODELS), by="channel")
-    currencies = sorted({total["currency"] for total in report["totals"]}, key=lambda code: (code != "EUR", code))
+async def _rules(client: Client, signed: Signed) -> Group:
+    decisions = await client.get("qualification", "/v1/reports/decisions")
+    names = ("handed over", "accepted", "rejected", "of them")
+    rows = table("rule", *names, "because", numbers=names)
+    sentences = {rule["id"]: rule.get("en", "") for rule in signed.document["fit"]}
+
+    def share(rule: Mapping[str, Any]) -> float:
+        return float(rule["rejected"] / rule["qualified"])
+
+    told = [rule for rule in decisions["by_rule"] if rule["rule"] in sentences and rule["qualified"]]
+    for rule in sorted(told, key=share, reverse=True):
+        counts = (str(rule[name]) for name in ("qualified", "accepted", "rejected"))
+        rows.add_row(rule["rule"], *counts, f"{share(rule):.0%}", sentences[rule["rule"]])
     return Group(
-        heading("Revenue by channel", "the same won deals under three models, to the cent"),
-        *(Padding(_revenue_in(currency, report), (0, 0, 1, 2)) for currency in currencies),
+        heading("Rules and what sales made of them", "evidence for the next version of the agreement"),
+        rows,
     )
 
 
-def _revenue_in(currency: str, report: Mapping[str, Any]) -> Table:
-    names = [MODEL_NAMES[model] for model in MODELS]
-    rows = table(currency, *names, numbers=names)
-    credit: dict[str, dict[str, int]] = {}
-    for row in report["rows"]:
-        if row["currency"] == currency:
-            credit.setdefault(row["key"], {})[row["model"]] = row["credit_minor"]
-    for key, by_model in sorted(credit.items(), key=lambda kv: -max(kv[1].values())):
-        rows.add_row(key, *(money(by_model.get(model, 0), "") for model in MODELS))
-    sums = [sum(by_model.get(model, 0) for by_model in credit.values()) for model in MODELS]
-    total = next(t for t in report["totals"] if t["currency"] == currency)
-    exact = all(s == total["total_minor"] for s in sums)
-    note = f"{total['deals']} deal{'s' if total['deals'] > 1 else ''}" if exact else "SUMS DIFFER"
-    rows.add_row(f"sum of {note}", *(money(s, "") for s in sums), style="bold")
-    return rows
+async def _revenue(client: Client, console: Console) -> None:
+    console.print(heading("Revenue by channel", "the same won deals under three models, to the cent"))
+    asked = {"model": list(MODELS), "by": "channel"}
+    report.tell_attribution(await client.get("attribution", "/v1/reports/attribution", **asked))
 
 
 async def _receipts(client: Client) -> Group:
@@ -245,26 +232,27 @@ async def _receipts(client: Client) -> Group:
     rows.add_row("all", str(total["entries"]), *(str(total[o]) for o in outcomes), style="bold")
     exact = total["entries"] == sum(total[o] for o in outcomes)
     note = "every entry has ended somewhere: the sums agree" if exact else "THE SUMS DO NOT AGREE"
-    return Group(heading("Receipts", note), Padding(rows, (0, 0, 0, 2)))
+    return Group(heading("Receipts", note), rows)
 
 
-def _addresses(place: Place) -> Group:
-    rows = table("service", "API (docs under /openapi.json)", "public webhooks")
+def _addresses(place: Place, lead_id: str) -> Group:
+    rows = table("service", "API (/openapi.json)", "public webhooks", "metrics of api and worker")
     for service in SERVICES:
         hooks = place.public.get(service, "")
-        rows.add_row(service, place.api[service], f"{hooks}/v1/webhooks/…" if hooks else "")
+        ports = " ".join(place.metrics[service])
+        rows.add_row(service, place.api[service], f"{hooks}/v1/webhooks/" if hooks else "", ports)
     tries = (
         "baton doctor",
-        "baton report attribution --by campaign",
+        f"baton lead show {lead_id}",
+        "baton report attribution --model linear --by campaign",
         "baton report funnel",
-        "baton lead show LEAD_ID",
-        "baton receipts balance",
+        "baton receipts list --state quarantined",
         "baton agreement show",
-        "baton events tail",
+        "baton events tail --json",
     )
     return Group(
         heading("Look around"),
-        Padding(rows, (0, 0, 0, 2)),
-        Text(f"  Kafka  {place.bootstrap_servers}\n\n  try next:"),
-        *(Text(f"    .venv/bin/{line}", style="cyan") for line in tries),
+        rows,
+        Text(f"Kafka  {place.bootstrap_servers}\n\ntry next:"),
+        *(Text(f"  .venv/bin/{line}", style="cyan") for line in tries),
     )

@@ -18,8 +18,11 @@ UPDATE outbox_cursor SET
         ELSE snap_from END,
     snap_to = NULL, last_id = 0,
     epoch = epoch + 1, holder = NULL, lease_until = NULL,
-    snap_from = CASE WHEN pg_snapshot_xmin(snap_from) <= $2::text::xid8 THEN snap_from
-        ELSE ($2::text || ':' || $2::text || ':')::pg_snapshot END
+    -- What stays seen lies before that transaction and was seen: those that were open then are not.
+    snap_from = (least(pg_snapshot_xmin(snap_from), $2::text::xid8)::text || ':'
+        || least(pg_snapshot_xmax(snap_from), $2::text::xid8)::text || ':'
+        || coalesce((SELECT string_agg(x::text, ',' ORDER BY x) FROM pg_snapshot_xip(snap_from) AS x
+                     WHERE x < $2::text::xid8), ''))::pg_snapshot
 WHERE lane = $1
 """
 

@@ -148,3 +148,13 @@ def test_of_what_the_database_answers_only_data_and_constraints_stand_with_the_e
     error = Exception()
     error.sqlstate = state  # type: ignore[attr-defined]
     assert is_outage(error) is outage
+
+
+def test_a_request_without_a_trace_gets_one_that_nobody_samples() -> None:
+    given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert telemetry.cause(given) == given
+    for absent in (None, "", "00-0-0-01", "00-" + "0" * 32 + "-b7ad6b7169203331-01"):
+        made = telemetry.parse_traceparent(telemetry.cause(absent))
+        assert made is not None
+        assert not made.trace_flags.sampled
+    assert telemetry.cause(None) != telemetry.cause(None)

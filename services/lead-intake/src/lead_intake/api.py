@@ -28,6 +28,7 @@ from lead_intake.app import App
 from lead_intake.delivery import Incoming, Outcome, Source, Unparsable
 from lead_intake.entry import Entry, entry_of, stored_key
 from lead_intake.sources import PROVIDERS
+from lead_intake.touches import TOUCH_KINDS
 
 router = APIRouter()
 
@@ -206,6 +207,7 @@ class TouchOut(BaseModel):
     occurred_at: Moment
     sequence: int
     source_id: str
+    kind: str = Field(description="form, ad_click, visit, email, call, event or chat")
     channel: str
     utm_source: str
     utm_medium: str
@@ -538,7 +540,7 @@ async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("l
         TimelineItem(
             at=t["occurred_at"],
             kind="touch",
-            title=f"Form by way of {t['channel']}",
+            title=f"{t['kind'].capitalize().replace('_', ' ')} by way of {t['channel']}",
             detail={
                 k: t[k]
                 for k in ("touch_id", "source_id", "channel", "utm_source", "utm_medium", "utm_campaign", "page",
@@ -626,7 +628,7 @@ def _check(
             faults.append((f"/secrets/{n}", problem))
     if adding and PROVIDERS[provider].NEEDS_SECRET and not secrets:
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
-    possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header"}
+    possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind"}
     faults += [
         (f"/settings/{name}", f"possible are {', '.join(sorted(possible))}") for name in settings.keys() - possible
     ]
@@ -635,6 +637,8 @@ def _check(
             faults.append((f"/settings/{name}", "the name of a header"))
     if settings.get("signature_encoding", "hex") not in ("hex", "base64"):
         faults.append(("/settings/signature_encoding", "hex or base64"))
+    if settings.get("touch_kind", "form") not in TOUCH_KINDS:
+        faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
     if faults:
         raise _invalid(faults)
 
