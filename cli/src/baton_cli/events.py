@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -47,6 +47,9 @@ def tail(
     unknown = [name for name in chosen if name not in TOPICS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(TOPICS)}", param_hint="--topic")
+    restricted = [name for name in chosen if TOPICS[name].restricted]
+    if restricted and not contacts:
+        raise typer.BadParameter(f"{restricted[0]} names persons: say --contacts as well", param_hint="--topic")
     settings = kafka_settings(settings_of(ctx))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(
@@ -69,19 +72,21 @@ async def _tail(
     as_json: bool,
 ) -> None:
     shown = 0
-    async for event in events(settings, topics, start=start, follow=follow):
-        if type_name is not None and str(event["type"]).rsplit(".", 1)[-1] != type_name.rsplit(".", 1)[-1]:
-            continue
-        if lead is not None and event["key"] != lead:
-            continue
-        if as_json:
-            output.json_line(event)
-        else:
-            short = str(event["type"]).rsplit(".", 1)[-1]
-            output.line(f"{when(event['time'])}  {short:<18} {event['key']}  {_brief(event['data'])}".rstrip())
-        shown += 1
-        if shown == limit:
-            return
+    # Closed here, not when the loop ends: an end by --limit would leave its connections open.
+    async with contextlib.aclosing(events(settings, topics, start=start, follow=follow)) as found:
+        async for event in found:
+            if type_name is not None and str(event["type"]).rsplit(".", 1)[-1] != type_name.rsplit(".", 1)[-1]:
+                continue
+            if lead is not None and event["key"] != lead:
+                continue
+            if as_json:
+                output.json_line(event)
+            else:
+                short = str(event["type"]).rsplit(".", 1)[-1]
+                output.line(f"{when(event['time'])}  {short:<18} {event['key']}  {_brief(event['data'])}".rstrip())
+            shown += 1
+            if shown == limit:
+                return
 
 
 def _brief(data: dict[str, Any] | None) -> str:
@@ -96,7 +101,7 @@ def _brief(data: dict[str, Any] | None) -> str:
 
 async def events(
     settings: KafkaSettings, topics: list[str], *, start: datetime, follow: bool
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """Yield decoded events from `start` on; without `follow` up to the present end of the log. Raises Failed."""
     consumer = AIOKafkaConsumer(**broker.connection(settings, client_id="baton.tail"), enable_auto_commit=False)
     try:
