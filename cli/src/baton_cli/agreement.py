@@ -13,6 +13,11 @@ from baton_cli.output import DryRun, Failed, Json, Yes, clean, when
 from baton_cli.settings import Settings, person_key
 
 app = typer.Typer(name="agreement", no_args_is_help=True, help="The agreement of marketing and sales.")
+# The order in which a reader asks; whatever else a document holds comes after.
+_ORDER = ("parties", "gates", "disqualifiers", "fit", "engagement", "rejection_reasons", "glossary")
+_FIRST = ("points", "id", "code", "term")
+_LAST = ("in words", "when", "definition")
+_NUMBERS = ("points", "cap", "half life hours", "window hours")
 _MEDIA = {".yaml": "application/yaml", ".yml": "application/yaml", ".json": "application/json"}
 
 
@@ -51,8 +56,7 @@ def propose(
     if as_json:
         output.json_value(answer)
     else:
-        for row in text.split("\n"):
-            output.line(row)
+        output.lines(text)
 
 
 @app.command()
@@ -94,8 +98,7 @@ def sign(
     if as_json:
         output.json_value(answer)
     else:
-        for row in text.split("\n"):
-            output.line(row)
+        output.lines(text)
 
 
 @app.command()
@@ -103,6 +106,7 @@ def show(
     ctx: typer.Context,
     digest: Annotated[str, typer.Argument(help="Which version; by default the one in force.")] = "active",
     *,
+    language: Annotated[str, typer.Option(help="Language of its sentences, where it has them.")] = "en",
     as_json: Json = False,
 ) -> None:
     """Show a version with its signatures and rules. By default the one in force.
@@ -126,14 +130,8 @@ def show(
         empty="not signed yet",
     )
     document = shown.get("document")
-    for section, rules in (document if isinstance(document, dict) else {}).items():
-        if isinstance(rules, list) and rules and all(isinstance(rule, dict) for rule in rules):
-            columns = list(dict.fromkeys(name for rule in rules for name in rule))
-            rows = [[output.described(rule.get(name)) for name in columns] for rule in rules]
-            output.line("")
-            output.table(columns, rows, empty="", title=str(section))
-        else:
-            output.line(f"{section}: {output.described(rules)}")
+    if isinstance(document, dict):
+        _tell_document(document, language=language)
 
 
 @app.command("list")
@@ -154,6 +152,33 @@ def list_agreements(
     columns = ["agreement_id", "version", "state", "digest"]
     rows = [[item.get(column) for column in columns] for item in found]
     output.table(["agreement", "version>", "state", "digest"], rows, empty="no agreement yet")
+
+
+def _tell_document(document: dict[str, Any], *, language: str) -> None:
+    """Print what holds for the whole first, then each list of rules as a table, its conditions last."""
+    tables = {name: rules for name, rules in document.items() if isinstance(rules, list) and rules}
+    output.line("")
+    for name, value in document.items():
+        if name not in tables and value:
+            spoken = value.get(language, value) if isinstance(value, dict) else value
+            output.line(f"{name.replace('_', ' ')}: {output.described(spoken)}")
+    for name in [n for n in _ORDER if n in tables] + [n for n in tables if n not in _ORDER]:
+        rules = [_spoken(rule, language) for rule in output.items_of(tables[name])]
+        present = list(dict.fromkeys(key for rule in rules for key in rule))
+        columns = [c for c in _FIRST if c in present]
+        columns += [c for c in present if c not in (*_FIRST, *_LAST)] + [c for c in _LAST if c in present]
+        rows = [[output.described(rule.get(column)) for column in columns] for rule in rules]
+        output.line("")
+        headings = [f"{c}>" if c in _NUMBERS else c for c in (column.replace("_", " ") for column in columns)]
+        output.table(headings, rows, empty="", title=name.replace("_", " "))
+
+
+def _spoken(rule: dict[str, Any], language: str) -> dict[str, Any]:
+    """The rule with one sentence: in the language asked for, else in whichever it has."""
+    tongues = [name for name in rule if re.fullmatch(r"[a-z]{2}", name) and name != "id"]
+    chosen = language if language in tongues else next(iter(tongues), None)
+    plain = {name: value for name, value in rule.items() if name not in tongues}
+    return plain if chosen is None else {**plain, "in words": rule[chosen]}
 
 
 def _whole_digest(settings: Settings, digest: str) -> str:

@@ -10,13 +10,13 @@ from aiokafka.errors import KafkaError
 from asyncpg import PostgresError
 
 from baton_cli import output
-from baton_cli.backup import back_up
+from baton_cli.backup import CannotBackUp, back_up
 from baton_cli.client import reason_of, settings_of
 from baton_cli.kafka import kafka_settings, unreachable
 from baton_cli.output import DryRun, Failed, Json, Yes
 from baton_cli.postgres_tools import ToolFailed
 from baton_cli.restore import CannotRestore, read_manifest, restore
-from baton_cli.settings import Settings
+from baton_cli.settings import Settings, variable
 
 Folder = Annotated[Path, typer.Argument(help="The backup's folder.", metavar="FOLDER")]
 
@@ -71,7 +71,7 @@ def databases(settings: Settings) -> dict[str, str]:
     """The URL of each service's database, by its owner. Raises Failed where one is not known."""
     missing = sorted(name for name, url in settings.database_urls.items() if not url)
     if missing:
-        variables = ", ".join(f"BATON_{name.upper().replace('-', '_')}_DATABASE_URL" for name in missing)
+        variables = ", ".join(variable(name, "DATABASE_URL") for name in missing)
         raise Failed(
             f"the database of {', '.join(missing)} is not known", f"Set {variables}, or `databases` in cli.json."
         )
@@ -81,7 +81,7 @@ def databases(settings: Settings) -> dict[str, str]:
 def _run(settings: Settings, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
     try:
         return asyncio.run(work)
-    except (ToolFailed, CannotRestore) as error:
+    except (ToolFailed, CannotBackUp, CannotRestore) as error:
         raise Failed(str(error)) from None
     except KafkaError as error:
         raise unreachable(kafka_settings(settings), error) from None

@@ -11,15 +11,17 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from baton_cli import postgres_tools
+from baton_cli.kafka import partitions_of
 from baton_kit import broker
 from baton_kit.settings import KafkaSettings
 
@@ -36,6 +38,10 @@ UPDATE outbox_cursor SET epoch = epoch + 1, holder = 'backup',
 _LET_GO = "UPDATE outbox_cursor SET holder = NULL, lease_until = NULL WHERE holder = 'backup'"
 
 
+class CannotBackUp(Exception):
+    """There is nothing to back up where it should be; the text says what is missing."""
+
+
 async def back_up(databases: Mapping[str, str], kafka: KafkaSettings, folder: Path, *, say: Say) -> dict[str, Any]:
     """Write a backup into a new folder (mode 0700: it holds personal data); returns its manifest.
 
@@ -43,8 +49,10 @@ async def back_up(databases: Mapping[str, str], kafka: KafkaSettings, folder: Pa
     FileExistsError when the folder is there already.
     """
     folder.mkdir(mode=0o700, parents=True)  # noqa: ASYNC240 - once, in a command of its own
-    connections = {name: await asyncpg.connect(url) for name, url in databases.items()}
+    connections: dict[str, asyncpg.Connection] = {}
     try:
+        for name, url in databases.items():
+            connections[name] = await asyncpg.connect(url)
         # 1. Hold every relay, then fix a snapshot of every database, then let the relays go: well under a second.
         for connection in connections.values():
             await connection.execute(_HOLD, HELD_SECONDS)
@@ -61,6 +69,10 @@ async def back_up(databases: Mapping[str, str], kafka: KafkaSettings, folder: Pa
         # 2. The contact topic up to its present end, beside the dumps.
         dumps = [_dump(name, databases[name], snapshots[name], folder, say=say) for name in databases]
         contacts, *files = await asyncio.gather(_contacts(kafka, folder / "contacts.jsonl.gz", say=say), *dumps)
+    except BaseException:
+        # Half a backup helps nobody, and its name is wanted for the next try.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         for connection in connections.values():
             await connection.close()
@@ -92,14 +104,15 @@ async def _dump(name: str, url: str, snapshot: str, folder: Path, *, say: Say) -
 
 
 async def _contacts(kafka: KafkaSettings, path: Path, *, say: Say) -> dict[str, Any]:
-    topic = kafka.topic_prefix + CONTACT_TOPIC
+    partitions = await partitions_of(kafka, [CONTACT_TOPIC])
+    if not partitions:
+        # Without it the backup would look complete and hold no contact.
+        raise CannotBackUp(f"Kafka has no topic {kafka.topic_prefix}{CONTACT_TOPIC}")
     consumer = AIOKafkaConsumer(
         **broker.connection(kafka, client_id="baton.backup"), enable_auto_commit=False, auto_offset_reset="earliest"
     )
     await consumer.start()
     try:
-        await consumer.topics()  # brings the metadata of all of them
-        partitions = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)

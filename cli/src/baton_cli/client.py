@@ -11,7 +11,7 @@ import typer
 
 from baton_cli import settings as cli_settings
 from baton_cli.output import Failed, clean, items_of
-from baton_cli.settings import SERVICES, Settings
+from baton_cli.settings import SERVICES, Settings, variable
 
 TIMEOUT = httpx2.Timeout(30, connect=3)
 
@@ -122,7 +122,7 @@ def _send(
         raise Failed(
             f"{service} cannot be reached at {settings.urls[service]} ({reason_of(error)})",
             f"Is it running? `make up` starts the local stack; another address goes into cli.json or "
-            f"BATON_{service.upper().replace('-', '_')}_URL. `baton doctor` checks everything.",
+            f"{variable(service, 'URL')}. `baton doctor` checks everything.",
         ) from None
 
 

@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 import httpx2
 import typer
 from aiokafka.errors import KafkaError
-from rich.text import Text
 
 from baton.catalogue import TOPICS
 from baton_cli import output
 from baton_cli.client import call, reason_of, settings_of
 from baton_cli.kafka import kafka_settings, unreachable
-from baton_cli.output import Failed, Json
+from baton_cli.output import Failed, Json, clean
 from baton_cli.settings import SERVICES, Settings
 from baton_kit import broker
 from baton_kit.topics import ActionKind, plan_topics
 
 LARGEST_BODY = 256 * 1024
 SOON_DAYS = 14
+LONGEST_WAIT_S = 60
 INTERNAL = ("/v1/leads", "/v1/sources", "/v1/ops/relay", "/metrics", "/readyz", "/openapi.json")
 
 
@@ -50,8 +50,13 @@ def doctor(
     Examples: `baton doctor` · `baton doctor --public-url https://leads.example.com`
     """
     settings = settings_of(ctx)
+    if public_url is not None:
+        _host(public_url)
     with output.progress("looking at services, outboxes and Kafka"):
-        found = [*_settings(settings), *_services(settings), *_work(settings), *_kafka(settings)]
+        found = [*_settings(settings)]
+        for service in SERVICES:
+            found += _service(settings, service)
+        found += _kafka(settings)
         if public_url is not None:
             found += public(public_url)
     wrong = [finding for finding in found if finding.wrong]
@@ -63,11 +68,13 @@ def doctor(
             }
         )
     else:
-        rows = [
-            [Text("wrong", style="bold red") if f.wrong else Text("well", style="green"), f.what, f.wrong, f.advice]
-            for f in found
-        ]
-        output.table(["", "what", "is", "do"], rows, empty="")
+        for finding in found:
+            if not finding.wrong:
+                output.line(f"well   {finding.what}", style="green")
+                continue
+            output.line(f"WRONG  {finding.what}: {finding.wrong}", style="bold red")
+            if finding.advice:
+                output.line(f"       {finding.advice}")
     if wrong:
         raise Failed(f"{len(wrong)} of {len(found)} things are wrong")
 
@@ -80,58 +87,54 @@ def _settings(settings: Settings) -> list[Finding]:
     return [Finding(f"settings ({settings.file or 'environment'})")]
 
 
-def _services(settings: Settings) -> list[Finding]:
-    found = []
-    for service in SERVICES:
-        for url in settings.ops_urls[service]:
-            what = f"{service} at {url}"
-            try:
-                answer = httpx2.get(f"{url}/readyz?verbose", timeout=5, trust_env=False)
-                checks = answer.json()
-            except (httpx2.HTTPError, ValueError) as error:
-                advice = "Is it running? `make up` starts the local stack; its log says why it ended."
-                found.append(Finding(what, f"does not answer ({reason_of(error)})", advice))
-                continue
-            bad = {name: reason for name, reason in checks.items() if reason != "ok"}
-            advice = "It waits by itself and goes on when this is over." if bad else ""
-            found.append(Finding(what, "; ".join(f"{name}: {reason}" for name, reason in bad.items()), advice))
-        found.append(_try(f"{service} API", lambda s=service: _reach(settings, s)))  # type: ignore[misc]
-    return found
+def _service(settings: Settings, service: str) -> list[Finding]:
+    found = [_readiness(f"{service} {role}", url) for role, url in settings.ops_urls[service].items()]
+    api = _try(f"{service} API", lambda: _reach(settings, service))
+    if api.wrong:
+        # Whatever else would be asked of it is away for the same reason.
+        return [*found, api]
+    parked = _try(f"{service} parked events", lambda: _parked(settings, service))
+    return [*found, api, parked, _try(f"{service} outbox", lambda: _outbox(settings, service))]
 
 
-def _reach(settings: Settings, service: str) -> Finding | None:
+def _readiness(role: str, url: str) -> Finding:
+    what = f"{role} at {url}"
+    try:
+        checks = httpx2.get(f"{url}/readyz?verbose", timeout=5, trust_env=False).json()
+        bad = {name: reason for name, reason in checks.items() if reason != "ok"}
+    except (httpx2.HTTPError, ValueError, AttributeError) as error:
+        advice = "Is it running? `make up` starts the local stack; its log says why it ended."
+        return Finding(what, f"does not answer ({reason_of(error)})", advice)
+    advice = "It waits by itself and goes on when this is over." if bad else ""
+    return Finding(what, "; ".join(f"{name}: {reason}" for name, reason in bad.items()), advice)
+
+
+def _reach(settings: Settings, service: str) -> None:
     call(settings, service, "GET /v1/ops/relay")
-    return None
 
 
-def _work(settings: Settings) -> list[Finding]:
-    found = []
-    for service in SERVICES:
+def _parked(settings: Settings, service: str) -> Finding | None:
+    waiting = call(settings, service, "GET /v1/ops/parked", params={"limit": 200})["items"]
+    if not waiting:
+        return None
+    return Finding(
+        f"{service} parked events",
+        f"{len(waiting)}{'+' if len(waiting) == 200 else ''} events wait for a person",
+        "`baton parked list` shows them; replay or skip them.",
+    )
 
-        def parked(service: str = service) -> Finding | None:
-            waiting = call(settings, service, "GET /v1/ops/parked", params={"limit": 200})["items"]
-            if waiting:
+
+def _outbox(settings: Settings, service: str) -> Finding | None:
+    for lane in call(settings, service, "GET /v1/ops/relay"):
+        if lane.get("waiting") and lane.get("oldest_at"):
+            age = (datetime.now(UTC) - datetime.fromisoformat(lane["oldest_at"])).total_seconds()
+            if age > LONGEST_WAIT_S:
                 return Finding(
-                    f"{service} parked events",
-                    f"{len(waiting)}{'+' if len(waiting) == 200 else ''} events wait for a person",
-                    "`baton parked list` shows them; replay or skip them.",
+                    f"{service} outbox ({lane['lane']})",
+                    f"{lane['waiting']} events wait, the oldest for {age:.0f} s",
+                    "Is the worker running, and does Kafka answer? `baton relay status`",
                 )
-            return None
-
-        def outbox(service: str = service) -> Finding | None:
-            for lane in call(settings, service, "GET /v1/ops/relay"):
-                if lane.get("waiting") and lane.get("oldest_at"):
-                    age = (datetime.now(UTC) - datetime.fromisoformat(lane["oldest_at"])).total_seconds()
-                    if age > 60:
-                        return Finding(
-                            f"{service} outbox ({lane['lane']})",
-                            f"{lane['waiting']} events wait, the oldest for {age:.0f} s",
-                            "Is the worker running, and does Kafka answer? `baton relay status`",
-                        )
-            return None
-
-        found += [_try(f"{service} parked events", parked), _try(f"{service} outbox", outbox)]
-    return found
+    return None
 
 
 def _try(what: str, look: Callable[[], Finding | None]) -> Finding:
@@ -165,13 +168,12 @@ def _kafka(settings: Settings) -> list[Finding]:
 
 def public(url: str) -> list[Finding]:
     """Look at the address that providers call, from here: TLS, reach, body limit, and that nothing else is there."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise typer.BadParameter(f"{url} is no http or https address", param_hint="--public-url")
     base = url.rstrip("/")
-    found = [_certificate(parts.hostname, parts.port or 443)] if parts.scheme == "https" else [
-        Finding(f"TLS of {base}", "the address is not https", "Providers refuse it: put TLS in front.")
-    ]  # fmt: skip
+    scheme, host, port = _host(base)
+    if scheme == "https":
+        found = [_certificate(host, port)]
+    else:
+        found = [Finding(f"TLS of {base}", "the address is not https", "Providers refuse it: put TLS in front.")]
     try:
         answer = httpx2.get(f"{base}/v1/webhooks/doctor", timeout=10, trust_env=False)
     except httpx2.HTTPError as error:
@@ -186,6 +188,18 @@ def public(url: str) -> list[Finding]:
     )
     found.append(_limit(base))
     return found + [_hidden(base, path) for path in INTERNAL]
+
+
+def _host(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a web address. Anything else is wrong usage."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 443
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in ("http", "https"):
+        raise typer.BadParameter(f"{clean(url)} is no http or https address", param_hint="--public-url")
+    return parts.scheme, host, port
 
 
 def _certificate(host: str, port: int) -> Finding:
@@ -208,21 +222,31 @@ def _certificate(host: str, port: int) -> Finding:
 
 
 def _limit(base: str) -> Finding:
+    """A body of the largest size reaches the service, which does not know its sender; a larger one does not."""
     what = f"body limit of {base}"
     try:
-        answer = httpx2.post(
-            f"{base}/v1/webhooks/doctor", content=b"x" * (LARGEST_BODY + 1), timeout=30, trust_env=False
-        )
+        largest = _deliver(base, LARGEST_BODY)
+    except httpx2.HTTPError as error:
+        return Finding(what, f"a body of 256 KiB breaks off ({reason_of(error)})", "The proxy must take 256 KiB.")
+    if largest == 413:
+        return Finding(what, "a body of 256 KiB is too large for it", "The proxy must take 256 KiB.")
+    try:
+        larger = _deliver(base, LARGEST_BODY + 1)
     except httpx2.HTTPError:
         return Finding(what)  # the connection was closed on the oversized body: refused as well
-    if answer.status_code in (413, 401):
+    if (largest, larger) == (401, 413):
         return Finding(what)
-    advice = "The proxy must neither answer by itself nor cut bodies off."
-    return Finding(what, f"a body above 256 KiB is answered with {answer.status_code}", advice)
+    wrong = f"a body of 256 KiB is answered with {largest}, a larger one with {larger}, instead of 401 and 413"
+    return Finding(what, wrong, "The proxy must pass bodies on whole, and answers back as they are.")
+
+
+def _deliver(base: str, size: int) -> int:
+    answer = httpx2.post(f"{base}/v1/webhooks/doctor", content=b"x" * size, timeout=30, trust_env=False)
+    return answer.status_code
 
 
 def _hidden(base: str, path: str) -> Finding:
-    what = f"{path} is hidden from outside"
+    what = f"{path} from outside"
     try:
         answer = httpx2.get(f"{base}{path}", timeout=10, trust_env=False)
     except httpx2.HTTPError:

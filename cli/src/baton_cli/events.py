@@ -3,19 +3,19 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from google.protobuf.json_format import MessageToDict
 
 from baton.catalogue import EVENTS, TOPICS
 from baton_cli import output
 from baton_cli.client import settings_of
-from baton_cli.kafka import kafka_settings, unreachable
+from baton_cli.kafka import kafka_settings, partitions_of, unreachable
 from baton_cli.moments import moment
 from baton_cli.output import Json, when
 from baton_kit import broker
@@ -39,7 +39,7 @@ def tail(
     contacts: Annotated[bool, typer.Option("--contacts", help="Also contact data: persons are named then.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print events as they come, decoded; with --json one object a line. Ctrl-C ends it.
+    """Print events as they come, decoded: lists by their length, with --json whole, one object a line. Ctrl-C ends it.
 
     Example: `baton events tail --type LeadQualified --since 1h`
     """
@@ -47,6 +47,9 @@ def tail(
     unknown = [name for name in chosen if name not in TOPICS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(TOPICS)}", param_hint="--topic")
+    restricted = [name for name in chosen if TOPICS[name].restricted]
+    if restricted and not contacts:
+        raise typer.BadParameter(f"{restricted[0]} names persons: say --contacts as well", param_hint="--topic")
     settings = kafka_settings(settings_of(ctx))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(
@@ -69,36 +72,43 @@ async def _tail(
     as_json: bool,
 ) -> None:
     shown = 0
-    async for event in events(settings, topics, start=start, follow=follow):
-        if type_name is not None and str(event["type"]).rsplit(".", 1)[-1] != type_name.rsplit(".", 1)[-1]:
-            continue
-        if lead is not None and event["key"] != lead:
-            continue
-        if as_json:
-            output.json_line(event)
-        else:
-            short = str(event["type"]).rsplit(".", 1)[-1]
-            output.line(f"{when(event['time'])}  {short:<18} {event['key']}  {output.described(event['data'])}")
-        shown += 1
-        if shown == limit:
-            return
+    # Closed here, not when the loop ends: an end by --limit would leave its connections open.
+    async with contextlib.aclosing(events(settings, topics, start=start, follow=follow)) as found:
+        async for event in found:
+            if type_name is not None and str(event["type"]).rsplit(".", 1)[-1] != type_name.rsplit(".", 1)[-1]:
+                continue
+            if lead is not None and event["key"] != lead:
+                continue
+            if as_json:
+                output.json_line(event)
+            else:
+                short = str(event["type"]).rsplit(".", 1)[-1]
+                output.line(f"{when(event['time'])}  {short:<18} {event['key']}  {_brief(event['data'])}".rstrip())
+            shown += 1
+            if shown == limit:
+                return
+
+
+def _brief(data: dict[str, Any] | None) -> str:
+    """What an event says, in one line: lists and objects by their size; `--json` shows everything."""
+    if data is None:
+        return "forgotten"
+    plain = {name: value for name, value in data.items() if name not in ("lead_id", "occurred_at")}
+    return output.described(
+        {name: f"[{len(value)}]" if isinstance(value, (list, dict)) else value for name, value in plain.items()}
+    )
 
 
 async def events(
     settings: KafkaSettings, topics: list[str], *, start: datetime, follow: bool
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """Yield decoded events from `start` on; without `follow` up to the present end of the log. Raises Failed."""
     consumer = AIOKafkaConsumer(**broker.connection(settings, client_id="baton.tail"), enable_auto_commit=False)
     try:
-        await consumer.start()
-        await consumer.topics()
-        partitions = [
-            TopicPartition(settings.topic_prefix + name, n)
-            for name in topics
-            for n in sorted(consumer.partitions_for_topic(settings.topic_prefix + name) or ())
-        ]
+        partitions = await partitions_of(settings, topics)
         if not partitions:
             raise output.Failed("the topics are not there yet", "`baton topics apply` creates them.")
+        await consumer.start()
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, int(start.timestamp() * 1000)))

@@ -1,5 +1,6 @@
 """`baton lead`: one lead over all four services."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -30,12 +31,10 @@ def show(
     decision = explained(items)
     if as_json:
         output.json_value({"lead_id": lead_id, "items": items, "explanation": decision, "away": away})
-        return
-    tell(lead_id, items, decision)
-    for service in away:
-        output.note(f"{service} did not answer: its part is missing. `baton doctor` says why.")
+    else:
+        tell(lead_id, items, decision)
     if away:
-        raise Failed(f"the timeline is not complete: {', '.join(away)} did not answer")
+        raise Failed(f"the timeline is not complete: {', '.join(away)} did not answer", "`baton doctor` says why.")
 
 
 def timeline(settings: Settings, lead_id: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -50,14 +49,23 @@ def timeline(settings: Settings, lead_id: str) -> tuple[list[dict[str, Any]], li
             continue
         items += items_of(answer)
     # What the same moment holds stays in the order of the services: that is the way of the lead.
-    return sorted(items, key=lambda item: str(item.get("at"))), away
+    return sorted(items, key=_moment_of), away
+
+
+def _moment_of(item: dict[str, Any]) -> datetime:
+    # Not by its text: services write fractions of a second or leave them out.
+    try:
+        return datetime.fromisoformat(str(item.get("at")))
+    except ValueError:
+        raise Failed(f"{item.get('service')} names no time that can be read: {item.get('at')}") from None
 
 
 def explained(items: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The decision that explains the lead: the last one, or the one by which it was handed over."""
+    """The decision that explains the lead: the one by which it was handed over last, or else the latest."""
     decisions: list[dict[str, Any]] = [item["detail"] for item in items if item.get("kind") == "decision"]
-    qualified = [d for d in decisions if d.get("outcome") == "qualified"]
-    found = qualified or decisions
+    handed_over = [item["detail"].get("decision_id") for item in items if item.get("kind") == "qualified"]
+    by_it = [d for d in decisions if handed_over and d.get("decision_id") == handed_over[-1]]
+    found = by_it or decisions
     return found[-1] if found else None
 
 
@@ -72,10 +80,7 @@ def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | N
     output.line("")
     output.table(
         ["points>", "rule", "group", "times>"],
-        [
-            [f"{c.get('points', 0):+d}", c.get("rule_id"), c.get("group"), c.get("occurrences", 1)]
-            for c in contributions
-        ],
+        [[f"{c.get('points', 0):+d}", c.get("rule"), c.get("group"), c.get("occurrences", 1)] for c in contributions],
         empty=f"stopped by {decision.get('stopped_by')}: no points were counted",
         title=f"Why: agreement version {stamp.get('version')}, digest {str(stamp.get('digest'))[:12]}…",
     )
@@ -90,7 +95,7 @@ def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | N
 
 def _detail(item: dict[str, Any]) -> str:
     detail = item.get("detail") or {}
-    names = ("channel", "utm_campaign", "page", "reason", "means", "rep_id", "state")
+    names = ("utm_campaign", "page", "reason", "means", "rep_id", "state")
     shown = [str(detail[name]) for name in names if detail.get(name)]
     if detail.get("amount_minor") is not None and detail.get("currency"):
         shown.append(output.money(detail["amount_minor"], str(detail["currency"])))

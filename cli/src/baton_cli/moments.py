@@ -10,7 +10,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 def moment(text: str, *, now: datetime | None = None) -> datetime:
     """The UTC time meant by `90s`, `10m`, `2h`, `3d` (ago) or an RFC 3339 time. Anything else is wrong usage."""
-    if found := re.fullmatch(r"(\d{1,6})([smhd])", text):
+    if found := re.fullmatch(r"([0-9]{1,5})([smhd])", text):
         return (now or datetime.now(UTC)) - timedelta(**{_UNITS[found[2]]: int(found[1])})
     try:
         at = datetime.fromisoformat(text)

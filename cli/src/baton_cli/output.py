@@ -16,30 +16,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What moves the cursor, turns the writing direction, or cannot be written at all (lone surrogates).
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # ISO 4217: currencies whose minor unit is not a hundredth.
-_EXPONENTS = dict.fromkeys(
-    [
-        "BIF",
-        "CLP",
-        "DJF",
-        "GNF",
-        "ISK",
-        "JPY",
-        "KMF",
-        "KRW",
-        "PYG",
-        "RWF",
-        "UGX",
-        "UYI",
-        "VND",
-        "VUV",
-        "XAF",
-        "XOF",
-        "XPF",
-    ],
-    0,
-) | dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3)
+_WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
+_EXPONENTS = dict.fromkeys(_WHOLE.split(), 0) | dict.fromkeys(_THOUSANDTHS.split(), 3)
 
 
 class Failed(Exception):
@@ -61,13 +43,20 @@ def err() -> Console:
 
 
 def clean(value: object) -> str:
-    """Text of unknown origin, without what could steer a terminal or turn the writing direction."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", "" if value is None else str(value))
+    """Text of unknown origin in one line, without what could steer a terminal or turn the writing direction."""
+    text = "" if value is None else str(value)
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " ").replace("\t", " "))
 
 
 def line(text: object, *, style: str = "") -> None:
     """Print one line on standard output."""
-    out().print(Text(clean(text), style=style))
+    out().print(Text(clean(text), style=style), soft_wrap=True)
+
+
+def lines(text: str) -> None:
+    """Print several lines on standard output."""
+    for row in text.split("\n"):
+        line(row)
 
 
 def note(text: object) -> None:

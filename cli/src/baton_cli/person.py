@@ -57,5 +57,5 @@ def list_people(ctx: typer.Context, *, as_json: Json = False) -> None:
     if as_json:
         output.json_value(found)
         return
-    rows = [[item.get("person_id") or item.get("id"), item.get("department"), item.get("name")] for item in found]
+    rows = [[item.get("person_id"), item.get("department"), item.get("name")] for item in found]
     output.table(["person", "department", "name"], rows, empty="nobody yet: `baton person add`")

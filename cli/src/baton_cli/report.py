@@ -117,5 +117,8 @@ def rejections(ctx: typer.Context, *, as_json: Json = False) -> None:
 def tell_rejections(answer: dict[str, Any]) -> None:
     """Print the reasons, most frequent first."""
     found = sorted(items_of(answer.get("by_reason")), key=lambda row: -int(row.get("count", 0)))
-    rows = [[row.get("family"), row.get("reason"), row.get("count")] for row in found]
+    rows: list[list[object]] = [[row.get("family"), row.get("reason"), row.get("count")] for row in found]
+    if rows:
+        rows.append(["all", "", answer.get("total")])
     output.table(["family", "reason", "times>"], rows, empty="nothing was rejected")
+    output.note(f"as of {when(answer.get('as_of'))}")

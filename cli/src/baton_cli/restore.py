@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
+from baton.catalogue import TOPICS
 from baton_cli import postgres_tools
 from baton_cli.backup import CONTACT_TOPIC, FORMAT, digest_of
+from baton_cli.kafka import partitions_of
 from baton_kit import broker
 from baton_kit.settings import KafkaSettings
 
@@ -20,6 +22,14 @@ PAGE = 2_000
 
 # The relay takes the next start for a changed database: rows get new transaction ids, the whole ring goes out again.
 _REPUBLISH = "UPDATE outbox_cursor SET system_identifier = 'restored', holder = NULL, lease_until = NULL"
+
+
+# An owner may not see what kind of session another role's is, but the server's own processes have no user.
+_OTHERS = """
+SELECT DISTINCT application_name FROM pg_stat_activity
+WHERE datname = current_database() AND usesysid IS NOT NULL AND pid <> pg_backend_pid()
+ORDER BY application_name
+"""
 
 
 class CannotRestore(Exception):
@@ -84,24 +94,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 async def _must_be_idle(name: str, url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
-        others = await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND backend_type = 'client backend'"
-        )
+        others = await connection.fetch(_OTHERS)
     finally:
         await connection.close()
     if others:
-        raise CannotRestore(f"{others} sessions are open on the database of {name}: stop the services first")
+        who = ", ".join(row["application_name"] or "one without a name" for row in others)
+        raise CannotRestore(f"the database of {name} is in use ({who}): stop the services first")
 
 
 async def _is_empty(kafka: KafkaSettings) -> bool:
+    partitions = await partitions_of(kafka, list(TOPICS))
+    if not partitions:
+        raise CannotRestore("Kafka has none of the topics: create them with `baton topics apply` first")
     consumer = AIOKafkaConsumer(**broker.connection(kafka, client_id="baton.restore"))
     await consumer.start()
     try:
-        topics = [t for t in await consumer.topics() if t.startswith(f"{kafka.topic_prefix}baton.")]
-        partitions = [TopicPartition(t, n) for t in topics for n in consumer.partitions_for_topic(t) or ()]
-        ends = await consumer.end_offsets(partitions) if partitions else {}
-        return not any(ends.values())
+        return not any((await consumer.end_offsets(partitions)).values())
     finally:
         await consumer.stop()
 

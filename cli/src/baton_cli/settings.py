@@ -34,7 +34,7 @@ class Settings:
     """What the command knows of an installation. `origin` says for each value where it came from."""
 
     urls: Mapping[str, str]
-    ops_urls: Mapping[str, tuple[str, ...]]
+    ops_urls: Mapping[str, Mapping[str, str]]  # of a service, by role
     public_urls: Mapping[str, str]
     database_urls: Mapping[str, str | None]
     kafka: Mapping[str, str]
@@ -61,30 +61,28 @@ def load(home: Path | None, environment: Mapping[str, str] | None = None) -> Set
     content = _read(file) if file else {}
     origin: dict[str, str] = {}
 
-    def chosen(name: str, variable: str, in_file: Any, default: str | None = None) -> str | None:
+    def chosen(name: str, from_variable: str, in_file: Any, default: str | None = None) -> str | None:
         value, where = (in_file, str(file)) if in_file is not None else (default, "default")
-        if (from_environment := _variable(environment, variable)) is not None:
-            value, where = from_environment, variable
+        if (from_environment := _value_of(from_variable, environment)) is not None:
+            value, where = from_environment, from_variable
         origin[name] = where if value is not None else "not set"
         return None if value is None else str(value)
 
     urls = {}
     for service, default in DEFAULT_URLS.items():
-        variable = f"BATON_{service.upper().replace('-', '_')}_URL"
-        urls[service] = str(chosen(service, variable, _section(content, service).get("url"), default)).rstrip("/")
+        in_file = _section(content, service).get("url")
+        urls[service] = str(chosen(service, variable(service, "URL"), in_file, default)).rstrip("/")
     database_urls = {
         service: chosen(
-            f"{service} database",
-            f"BATON_{service.upper().replace('-', '_')}_DATABASE_URL",
-            _section(content, "databases").get(service),
+            f"{service} database", variable(service, "DATABASE_URL"), _section(content, "databases").get(service)
         )
         for service in SERVICES
     }
     kafka: dict[str, str] = {}
     defaults = {"bootstrap_servers": "127.0.0.1:19092", "topic_prefix": ""}
-    in_file = _section(content, "kafka")
+    kafka_in_file = _section(content, "kafka")
     for name in [*defaults, "security_protocol", "sasl_mechanism", "sasl_username", "sasl_password", "ssl_cafile"]:
-        value = chosen(f"kafka.{name}", f"BATON_KAFKA__{name.upper()}", in_file.get(name), defaults.get(name))
+        value = chosen(f"kafka.{name}", f"BATON_KAFKA__{name.upper()}", kafka_in_file.get(name), defaults.get(name))
         if value is not None:
             kafka[name] = value
     people = {
@@ -115,7 +113,7 @@ def person_key(settings: Settings, person: str | None) -> str:
             f"no key of {person} is known here",
             f"Known: {known}. Add it under `people` in {settings.file or '.baton/cli.json'}, or set BATON_PERSON_KEY.",
         )
-    key = _variable(os.environ, "BATON_PERSON_KEY")
+    key = _value_of("BATON_PERSON_KEY", os.environ)
     if key is None:
         raise Failed("whose signature?", "Say `--as NAME`, or set BATON_PERSON_KEY to the signer's own API key.")
     return key
@@ -130,7 +128,12 @@ def redacted(value: Any, name: str = "") -> Any:
     return value
 
 
-def _variable(environment: Mapping[str, str], name: str) -> str | None:
+def variable(service: str, what: str) -> str:
+    """The environment variable that holds `what` of a service: `BATON_LEAD_INTAKE_URL`."""
+    return f"BATON_{service.upper().replace('-', '_')}_{what}"
+
+
+def _value_of(name: str, environment: Mapping[str, str]) -> str | None:
     if environment.get(name):
         return environment[name]
     path = environment.get(f"{name}_FILE")
@@ -171,9 +174,6 @@ def _section(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def _ops(section: Mapping[str, Any]) -> tuple[str, ...]:
-    found: list[str] = []
-    for name in ("ops", "worker_ops"):
-        value = section.get(name)
-        found += [str(url).rstrip("/") for url in (value if isinstance(value, list) else [value]) if url]
-    return tuple(found)
+def _ops(section: Mapping[str, Any]) -> dict[str, str]:
+    roles = {"api": section.get("ops"), "worker": section.get("worker_ops")}
+    return {role: str(url).rstrip("/") for role, url in roles.items() if url}

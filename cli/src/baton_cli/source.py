@@ -1,6 +1,7 @@
 """`baton source`: where leads come from."""
 
 import base64
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,9 @@ import yaml
 
 from baton_cli import output
 from baton_cli.client import call, pages, part, settings_of
-from baton_cli.output import DryRun, Json
+from baton_cli.output import DryRun, Json, clean, items_of
+
+TRIAL = "name=Ada Example&email=ada@analytical.example.com&utm_source=newsletter&utm_medium=email"
 
 app = typer.Typer(name="source", no_args_is_help=True, help="Where leads come from: forms and ad platforms.")
 
@@ -33,8 +36,9 @@ def add(
     as_json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Add a source and print the address to give to the provider.
+    """Add a source and print the address to give to the provider, with a line to try it by hand.
 
+    Without a signing secret the address holds a token: whoever has it can send leads, and it is shown this once.
     Secrets come from files, never from arguments, which others on the machine can see.
 
     Example: `baton source add site-form --provider generic --region DE --file mapping.yaml`
@@ -55,11 +59,7 @@ def add(
     elif dry_run:
         output.line(f"would add the source {id} of {provider}; nothing was changed")
     else:
-        path = str(answer.get("webhook_url", ""))
-        public = settings.public_urls.get("lead-intake", "")
-        output.line(f"{id} is ready. Webhook: {path if '://' in path else public + path}")
-        if not public and "://" not in path:
-            output.note("Put the public address of lead-intake in front of it.")
+        _tell_door(answer, public=settings.public_urls.get("lead-intake"))
 
 
 @app.command("list")
@@ -100,16 +100,38 @@ def test(
 
     Example: `baton source test site-form delivery.json --mapping mapping.yaml`
     """
-    order: dict[str, Any] = {"content_type": content_type, "body": base64.b64encode(body.read_bytes()).decode()}
+    content = base64.b64encode(body.read_bytes()).decode()
+    order: dict[str, Any] = {"content_type": content_type, "body": content, "base64": True}
     if mapping is not None:
         order["mapping"] = _document(mapping)
     answer = call(settings_of(ctx), "lead-intake", f"POST /v1/sources/{part(id)}/test", body=order)
     if as_json:
         output.json_value(answer)
         return
-    for name, value in answer.items() if isinstance(answer, dict) else []:
-        for index, item in enumerate(value if isinstance(value, list) else [value]):
-            output.line(f"{name if not index else ' ' * len(name)}  {output.described(item)}")
+    if answer.get("reason"):
+        output.line(f"the delivery would be quarantined: {answer['reason']}")
+        return
+    for number, entry in enumerate(items_of(answer.get("entries")), start=1):
+        outcome = f"{entry.get('outcome') or 'lead'} {entry.get('reason') or ''}".rstrip()
+        output.line(f"entry {number}: {outcome}", style="bold")
+        columns = ("identities", "features", "channel", "page", "fields")
+        rows = [[name, output.described(entry[name])] for name in columns if entry.get(name)]
+        output.table(["", "read as"], rows, empty="nothing was found in it: name its fields in the mapping")
+
+
+def _tell_door(source: dict[str, Any], *, public: str | None) -> None:
+    address = f"{public or ''}{source.get('webhook_url')}"
+    output.line(f"{source.get('id')} is ready. Its webhook, to be given to the provider:")
+    output.line(f"  {address}")
+    if public is None:
+        output.note("Put the public address of lead-intake in front of it.")
+    if source.get("secrets"):
+        output.line("Deliveries must be signed with the secret.")
+        return
+    output.note("The address holds a token and is shown this once: whoever has it can send leads.")
+    if source.get("provider") == "generic" and public is not None:
+        output.line("Try it:")
+        output.line(f"  curl -d '{TRIAL}' {shlex.quote(clean(address))}")
 
 
 def _document(file: Path) -> dict[str, Any]:

@@ -24,7 +24,12 @@ SOURCES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("demo-form", "typeform", "Demo request (Typeform)", {}),
     ("newsletter", "tally", "Newsletter (Tally)", {}),
     ("hubspot-contacts", "hubspot", "HubSpot workflow", {}),
-    ("webinar", "standard_webhooks", "Webinar platform", {"mapping": {"occurred_at": "registered_at"}}),
+    (
+        "webinar",
+        "standard_webhooks",
+        "Webinar platform",
+        {"mapping": {"occurred_at": "registered_at"}, "settings": {"touch_kind": "event"}},
+    ),
     (
         "partner-portal",
         "generic",

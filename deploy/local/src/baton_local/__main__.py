@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,12 @@ USAGE = """usage: python -m baton_local COMMAND
   status  say what runs
   run     start everything and stay in the foreground; Ctrl-C stops it
 
+`up --servers-only` and `run --servers-only` leave the services out, as for `baton restore`.
+
 State (data, logs, secrets) lies in .baton, or where BATON_HOME says. BATON_LOCAL_POSTGRES_PORT and
 BATON_LOCAL_KAFKA_PORT choose other ports, BATON_LOCAL_FREE_PORTS=1 takes free ones for the services."""
 
+SERVERS_ONLY = "--servers-only"
 out = Console(stderr=True, highlight=False)
 
 
@@ -41,25 +45,34 @@ def home_directory() -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it did what it says, 1 when not, 2 for a command that does not exist."""
     words = sys.argv[1:] if arguments is None else arguments
-    commands = {"up": up, "down": down, "status": status, "run": run}
-    if len(words) != 1 or words[0] not in commands:
+    commands: dict[tuple[str, ...], Callable[[Path], int]] = {
+        ("up",): up,
+        ("up", SERVERS_ONLY): partial(up, servers_only=True),
+        ("down",): down,
+        ("status",): status,
+        ("run",): run,
+        ("run", SERVERS_ONLY): partial(run, servers_only=True),
+    }
+    command = commands.get(tuple(words))
+    if command is None:
         out.print(USAGE, markup=False)
         return 0 if words in (["--help"], ["-h"], ["help"]) else 2
     try:
-        return commands[words[0]](home_directory())
+        return command(home_directory())
     except LocalError as error:
         out.print(f"baton: {error}", markup=False, style="red")
         return 1
 
 
-def run(home: Path) -> int:
+def run(home: Path, *, servers_only: bool = False) -> int:
     """Hold the stack until a signal asks for its end."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _interrupt(stop))
     try:
-        with own_stack(home, say=lambda text: out.print(text, markup=False)) as stack:
-            for name in stack.services:
+        said = partial(out.print, markup=False)
+        with own_stack(home, say=said, servers_only=servers_only) as stack:
+            for name in () if servers_only else stack.services:
                 out.print(f"  {name:<16}{stack.url(name)}", markup=False)
             stack.watch(stop)
     except KeyboardInterrupt:
@@ -68,7 +81,7 @@ def run(home: Path) -> int:
 
 
 @contextlib.contextmanager
-def own_stack(home: Path, *, say: "Say") -> "Iterator[Stack]":
+def own_stack(home: Path, *, say: "Say", servers_only: bool = False) -> "Iterator[Stack]":
     """The stack of this home on its usual ports, held alone for as long as the block lasts. Raises LocalError.
 
     `down` and `status` see it as one that `up` started.
@@ -86,15 +99,16 @@ def own_stack(home: Path, *, say: "Say") -> "Iterator[Stack]":
             say=say,
         )
         ready = _ready_file(home)
+        stack.start(servers_only=servers_only)
         try:
-            with stack:
-                ready.write_text(str(os.getpid()))
-                yield stack
+            ready.write_text(str(os.getpid()))
+            yield stack
         finally:
+            stack.stop()
             ready.unlink(missing_ok=True)
 
 
-def up(home: Path) -> int:
+def up(home: Path, *, servers_only: bool = False) -> int:
     """Start the supervisor in the background, follow what it says, and return when everything is ready."""
     if _supervisor(home) is not None:
         out.print("it runs already; `make down` stops it")
@@ -105,7 +119,7 @@ def up(home: Path) -> int:
     ready.unlink(missing_ok=True)
     with log.open("wb") as sink:
         child = subprocess.Popen(
-            [sys.executable, "-m", "baton_local", "run"],
+            [sys.executable, "-m", "baton_local", "run", *([SERVERS_ONLY] if servers_only else [])],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,

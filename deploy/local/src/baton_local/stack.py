@@ -153,8 +153,11 @@ class Stack:
 
     # Life
 
-    def start(self) -> "Stack":
-        """Start everything and return when every role is ready; a failure stops the rest: LocalError."""
+    def start(self, *, servers_only: bool = False) -> "Stack":
+        """Start everything and return when every role is ready; a failure stops the rest: LocalError.
+
+        With `servers_only` PostgreSQL and Kafka run, migrated and with topics, until `start_roles` is called.
+        """
         began = time.monotonic()
         self._ending.clear()
         self._sweep()
@@ -168,7 +171,8 @@ class Stack:
             self._side_by_side(self._start_databases, self._start_kafka)
             # 2. Then every role at once.
             self.write_client_settings()
-            self._start_roles()
+            if not servers_only:
+                self.start_roles()
         except BaseException:
             self.stop()
             raise
@@ -214,6 +218,19 @@ class Stack:
                     raise LocalError(f"Kafka ended; see {broker.log}")
 
     # Single roles, for tests of what happens when one goes away
+
+    def start_roles(self) -> None:
+        """Start every role of every service and return when all are ready. Raises LocalError."""
+        began = time.monotonic()
+        every = [(name, role) for name in self.services for role in ROLES]
+        for name, role in every:
+            self.start_role(name, role, ready=None)
+
+        def ready(one: tuple[str, str]) -> None:
+            self.await_ready(*one)
+            self._say(f"{one[0]} {one[1]} is ready ({time.monotonic() - began:.1f} s)")
+
+        self._side_by_side(*(partial(ready, one) for one in every))
 
     def start_role(
         self, service: str, role: str, *, env: Mapping[str, str] | None = None, ready: float | None = 60
@@ -366,18 +383,6 @@ class Stack:
         finally:
             await admin.close()
 
-    def _start_roles(self) -> None:
-        began = time.monotonic()
-        every = [(name, role) for name in self.services for role in ROLES]
-        for name, role in every:
-            self.start_role(name, role, ready=None)
-
-        def ready(one: tuple[str, str]) -> None:
-            self.await_ready(*one)
-            self._say(f"{one[0]} {one[1]} is ready ({time.monotonic() - began:.1f} s)")
-
-        self._side_by_side(*(partial(ready, one) for one in every))
-
     def _download_goes_on(self, what: str, done: int, total: int) -> None:
         self._go_on()
         self._say(f"{what} ({done}/{total})")
@@ -409,6 +414,7 @@ def running_stack(
     env: Mapping[str, str] | None = None,
     say: Say = lambda _: None,
     remove: bool = False,
+    servers_only: bool = False,
 ) -> Iterator[Stack]:
     """The whole system in a directory of its own on free ports, for as long as the block lasts.
 
@@ -428,8 +434,11 @@ def running_stack(
         say=say,
     )
     try:
-        with stack:
+        stack.start(servers_only=servers_only)
+        try:
             yield stack
+        finally:
+            stack.stop()
     finally:
         if remove:
             shutil.rmtree(home, ignore_errors=True)

@@ -115,8 +115,11 @@ def test_a_second_start_goes_on_with_the_same_data(tmp_path: Path) -> None:
 
     with running_stack(tmp_path / "home", services=[DUMMY], env=ENV) as first:
         asyncio.run(rows(first, "INSERT INTO note (text) VALUES ('kept') RETURNING 1"))
-    with running_stack(tmp_path / "home", services=[DUMMY], env=ENV) as second:
+    with running_stack(tmp_path / "home", services=[DUMMY], env=ENV, servers_only=True) as second:
         assert asyncio.run(rows(second, "SELECT count(*) FROM note")) == 1
+        assert second.pid("dummy", "api") is None
+        second.start_roles()
+        assert second.pid("dummy", "api") is not None
     assert list((tmp_path / "home" / "run").glob("*.pid")) == []
 
 

@@ -32,6 +32,8 @@ OUTAGE_PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 TOO_MANY, WINDOW_MINUTES = 20, 10
 """More parkings than this in so many minutes are a bad deploy, not bad events."""
 NO_PROGRESS_SECONDS = 30.0
+AT_ONCE = 4
+"""Partitions worked at the same time, each on a connection of its own."""
 DISPLAY_SECONDS = 5.0
 
 
@@ -143,10 +145,22 @@ class Consumer(Generic[App]):
                 continue
             self.backlogs[tp] = Backlog(records)
             self.moved_at = loop.time()
-            _pause(client, tp)
-        for tp, backlog in list(self.backlogs.items()):
-            if loop.time() < backlog.not_before:
-                continue
+        due = [(tp, backlog) for tp, backlog in self.backlogs.items() if loop.time() >= backlog.not_before]
+        # Side by side: most of a batch is waiting for the database. Partitions share no key within a topic, and what
+        # two topics share is kept apart by the keys' locks.
+        side_by_side = asyncio.Semaphore(AT_ONCE)
+        outcomes = await asyncio.gather(
+            *(self._settle(client, tp, backlog, side_by_side) for tp, backlog in due), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _settle(
+        self, client: AIOKafkaConsumer, tp: TopicPartition, backlog: Backlog, side_by_side: asyncio.Semaphore
+    ) -> None:
+        """Work one partition's backlog, and let the partition rest if something of it is left."""
+        async with side_by_side:
             try:
                 finished = await self._work(tp, backlog)
             except PositionWentBack:
@@ -154,12 +168,17 @@ class Consumer(Generic[App]):
                           partition=tp.partition)  # fmt: skip
                 await seek(self, client, [tp])
                 finished = True
-            if finished:
-                # A partition that was revoked meanwhile has no backlog any more and is not ours to resume.
-                if self.backlogs.get(tp) is backlog:
-                    del self.backlogs[tp]
-                    _resume(client, tp)
-                self.moved_at = loop.time()
+        # A partition that was revoked meanwhile has no backlog any more and is not ours to hold or to let go.
+        mine = self.backlogs.get(tp) is backlog
+        if finished:
+            if mine:
+                del self.backlogs[tp]
+                _resume(client, tp)
+            self.moved_at = asyncio.get_running_loop().time()
+        elif mine:
+            # Only now: a pause round each batch would leave the partition out of the fetch under way, and its next
+            # event would wait until that one ends.
+            _pause(client, tp)
 
     async def _work(self, tp: TopicPartition, backlog: Backlog) -> bool:
         """Apply the backlog as far as it goes; True when nothing of it is left."""

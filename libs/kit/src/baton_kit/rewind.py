@@ -10,9 +10,7 @@ _FIRST = """
 SELECT min(xid::text::numeric)::text AS first_xid, count(*) AS events FROM outbox
 WHERE slot BETWEEN $1 AND $2 AND appended_at >= $3
 """
-# Everything from the first transaction on counts as unseen, and so does whatever the present cursor has not seen: both
-# begin at the lower of two transaction ids. The cursor's own snapshot would not do where a long foreign transaction was
-# open when it was taken: its xmin lies below rows that it has seen.
+# Everything from the first transaction on counts as unseen, also what an earlier rewind has not reached yet.
 _BACK = """
 UPDATE outbox_cursor SET
     -- A rewind that follows another before it is through keeps what the first one knew to be out.
@@ -20,8 +18,11 @@ UPDATE outbox_cursor SET
         ELSE snap_from END,
     snap_to = NULL, last_id = 0,
     epoch = epoch + 1, holder = NULL, lease_until = NULL,
-    snap_from = (SELECT (least || ':' || least || ':')::pg_snapshot
-        FROM (SELECT least(pg_snapshot_xmin(snap_from), $2::text::xid8)::text AS least) AS first)
+    -- What stays seen lies before that transaction and was seen: those that were open then are not.
+    snap_from = (least(pg_snapshot_xmin(snap_from), $2::text::xid8)::text || ':'
+        || least(pg_snapshot_xmax(snap_from), $2::text::xid8)::text || ':'
+        || coalesce((SELECT string_agg(x::text, ',' ORDER BY x) FROM pg_snapshot_xip(snap_from) AS x
+                     WHERE x < $2::text::xid8), ''))::pg_snapshot
 WHERE lane = $1
 """
 

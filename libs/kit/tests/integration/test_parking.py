@@ -197,6 +197,11 @@ async def test_two_members_with_the_same_records_apply_them_once(toy: Harness[To
     assert [told for _, told in await notes(toy)] == [f"w{n}" for n in range(20)]
 
 
+async def locked(toy: Harness[Toy]) -> bool:
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await toy.fetch(query))
+
+
 async def test_a_zombie_waits_for_the_position_and_never_moves_it_back(toy: Harness[Toy]) -> None:
     await apply(toy, records([word("first")]))
     batch = records([word(f"w{n}") for n in range(10)], start=1)
@@ -204,17 +209,21 @@ async def test_a_zombie_waits_for_the_position_and_never_moves_it_back(toy: Harn
         await apply_batch(tx, toy.app, SUBSCRIPTION, topic=HEARD, partition=0, records=batch)
         zombie = asyncio.create_task(apply(toy, batch[:5]))
 
-        async def waits() -> bool:
-            return bool(
-                await toy.fetch(
-                    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                )
-            )
-
-        await until(waits, what="the zombie waited")
+        await until(lambda: locked(toy), what="the zombie waited")
     assert await zombie == 0
     [row] = await toy.fetch("SELECT next_offset FROM consumer_offset")
     assert row["next_offset"] == 11
+
+
+async def test_a_worker_waits_for_a_replay_of_the_key_instead_of_parking_behind_nothing(toy: Harness[Toy]) -> None:
+    await apply(toy, records([word("w0")]), park="a reason")
+    async with toy.db.begin() as tx:
+        await parked.replay_key(tx, toy.app, SUBSCRIPTION, "lead-1")
+        worker = asyncio.create_task(apply(toy, records([word("w1")], start=1)))
+        await until(lambda: locked(toy), what="the worker waited")
+    await worker
+    assert await waiting(toy) == []
+    assert [told for _, told in await notes(toy)] == ["w0", "w1"]
 
 
 async def test_worker_and_replay_never_work_a_key_at_the_same_time(toy: Harness[Toy]) -> None:

@@ -247,15 +247,22 @@ async def test_a_rewind_sends_again_marked_and_passes_over_nothing_that_waits(to
     assert tape.sent == [("k", "a", True), ("k", "b", True), ("k", "waits", False)]
 
 
-async def test_a_rewind_goes_back_beside_a_long_foreign_transaction(toy: Harness[Toy]) -> None:
-    async with toy.db.begin() as foreign:
-        await foreign.exec_driver_sql("SELECT pg_current_xact_id()")
+async def test_a_rewind_beside_a_foreign_open_transaction_goes_as_far_back(toy: Harness[Toy]) -> None:
+    async with other(toy) as foreign, foreign.transaction():
+        await foreign.execute("SELECT pg_current_xact_id()")
         await append(toy, ["a", "b"])
         await drain(toy, await take(toy), Tape())
         await back(toy)
         tape = Tape()
-        await drain(toy, await take(toy), tape)
-    assert tape.sent == [("k", "a", True), ("k", "b", True)]
+        cursor = await drain(toy, await take(toy), tape)
+        assert tape.sent == [("k", "a", True), ("k", "b", True)]
+        # What that transaction appends itself is still waited for.
+        await foreign.execute(
+            "INSERT INTO outbox (slot, shard, event_id, topic, key, headers, value) "
+            "SELECT slot, shard, 'own', topic, key, headers, value FROM outbox WHERE event_id = 'b'"
+        )
+    await drain(toy, cursor, tape)
+    assert len(tape.sent) == 3
 
 
 async def test_a_second_rewind_before_the_first_is_through_still_knows_what_was_out(toy: Harness[Toy]) -> None:

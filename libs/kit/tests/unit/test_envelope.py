@@ -1,14 +1,13 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary, to_binary
 from cloudevents.core.formats.base import Format
 from cloudevents.core.v1.event import CloudEvent
-from google.protobuf.wrappers_pb2 import BytesValue, Int64Value, StringValue
+from google.protobuf.wrappers_pb2 import StringValue
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baton_kit.apply import runs
-from baton_kit.envelope import Received, decode, encode_headers
+from baton_kit.envelope import decode, encode_headers
 from baton_kit.outbox import pack, unpack
 
 AT = datetime(2026, 3, 2, 9, 0, 0, 123456, tzinfo=UTC)
@@ -102,24 +101,3 @@ def test_a_replay_is_marked_and_a_tombstone_has_no_body() -> None:
 @given(st.lists(st.tuples(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])), st.binary())))
 def test_headers_survive_the_table(pairs: list[tuple[str, bytes]]) -> None:
     assert unpack(pack(pairs)) == pairs
-
-
-TYPES = [StringValue, BytesValue, Int64Value]
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(TYPES)), max_size=40),
-    st.tuples(*(st.integers(0, 2) for _ in TYPES)),
-)
-def test_runs_always_keep_the_order_per_key_and_lose_nothing(batch: list, ranks: tuple) -> None:  # type: ignore[type-arg]
-    rank = {t.DESCRIPTOR.full_name: n for t, n in zip(TYPES, ranks, strict=True)}
-    events = [
-        Received(str(n), t.DESCRIPTOR.full_name, key, t(), AT + timedelta(seconds=n))
-        for n, (key, t) in enumerate(batch)
-    ]
-    found = runs(events, rank=rank)
-    assert all(len({rank[e.type] for e in run}) == 1 for run in found)
-    flat = [e for run in found for e in run]
-    assert sorted(flat, key=lambda e: int(e.id)) == events
-    for key in "abc":
-        assert [e.id for e in flat if e.key == key] == [e.id for e in events if e.key == key]

@@ -121,7 +121,7 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     identities = (f"email:{email.lower()}",) if email else ()
     if phone:
         identities = (*identities, f"phone:{phone}")
-    origin = origin_of(inquiry)
+    origin = origin_of(inquiry, kind=source.settings.get("touch_kind", "form"))
     derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
     return Entry(
         key,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from baton.lead.v1.contact_pb2 import ContactChanged
-from baton.lead.v1.lead_pb2 import TOUCH_KIND_FORM, LeadCreated, LeadFeatures, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadFeatures, TouchKind, TouchRecorded
 from baton_kit.envelope import Event, event
 from lead_intake.entry import Delivery, Entry, Person
 
@@ -30,7 +30,7 @@ def touch_recorded(d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: 
         touch_id=p.touch_id,
         lead_id=lead_id,
         sequence=sequence,
-        kind=TOUCH_KIND_FORM,
+        kind=TouchKind.Value(f"TOUCH_KIND_{o.kind.upper()}"),
         channel=o.channel,
         utm_source=o.utm_source,
         utm_medium=o.utm_medium,

@@ -39,6 +39,7 @@ PATIENCE_S = 0.8
 
 BATCHES = Histogram("baton_intake_batch_deliveries", "Deliveries a commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256))
 WAITING = Gauge("baton_intake_waiting", "Deliveries that wait for a commit")
+REPEATED = Counter("baton_intake_batches_repeated_total", "Batches that were repeated one by one after an error")
 BUSY = Counter("baton_intake_busy_total", "Deliveries that were asked to come again", ["why"])
 
 
@@ -145,6 +146,7 @@ class GroupCommit:
             if is_outage(error):
                 raise
             # SQLSTATE 22 or 23, or a fault of ours: only the one that causes it may suffer.
+            REPEATED.inc()
             log.warning("batch_repeated_one_by_one", deliveries=len(batch), error=type(error).__name__)
             for item in batch:
                 await self._write_alone(app, item)

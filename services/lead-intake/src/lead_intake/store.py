@@ -145,8 +145,8 @@ _WRITTEN: Mapping[str, str] = {
     "told_at timestamptz, features bytea",
     "contact": "lead_id uuid, sequence bigint, data bytea",
     "touch": "id uuid, lead_id uuid, receipt_id uuid, occurred_at timestamptz, sequence bigint, source_id text, "
-    "channel text, utm_source text, utm_medium text, utm_campaign text, campaign_id text, form_id text, page text, "
-    "referrer_domain text",
+    "kind text, channel text, utm_source text, utm_medium text, utm_campaign text, campaign_id text, form_id text, "
+    "page text, referrer_domain text",
 }
 """The columns that a batch inserts, by table."""
 
@@ -197,8 +197,8 @@ async def insert_batch(
         [(lead.id, lead.contact_sequence, lead.contact.SerializeToString(deterministic=True)) for lead in leads],
         [
             (
-                t.id, t.lead_id, t.receipt_id, t.occurred_at, t.sequence, t.source_id, t.origin.channel,
-                t.origin.utm_source, t.origin.utm_medium, t.origin.utm_campaign, t.origin.campaign_id,
+                t.id, t.lead_id, t.receipt_id, t.occurred_at, t.sequence, t.source_id, t.origin.kind,
+                t.origin.channel, t.origin.utm_source, t.origin.utm_medium, t.origin.utm_campaign, t.origin.campaign_id,
                 t.origin.form_id, t.origin.page, t.origin.referrer_domain,
             )
             for t in touches
@@ -418,7 +418,7 @@ async def touches(tx: Tx, lead_id: str) -> list[Mapping[str, Any]]:
     """The touches of a lead, in the order of its versions."""
     return list(
         await (await raw(tx)).fetch(
-            "SELECT id::text AS touch_id, occurred_at, sequence, source_id, channel, utm_source, utm_medium, "
+            "SELECT id::text AS touch_id, occurred_at, sequence, source_id, kind, channel, utm_source, utm_medium, "
             "utm_campaign, campaign_id, form_id, page, referrer_domain, receipt_id::text "
             "FROM touch WHERE lead_id = $1::uuid ORDER BY sequence LIMIT 1000",
             lead_id,

@@ -149,6 +149,7 @@ touch = Table(
     _time("occurred_at"),
     Column("sequence", BigInteger, nullable=False),
     Column("source_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
     Column("channel", Text, nullable=False),
     _text("utm_source"),
     _text("utm_medium"),

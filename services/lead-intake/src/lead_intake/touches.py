@@ -11,6 +11,9 @@ from lead_intake.channels import NO_SITE, Site, channel_of, site_of
 from lead_intake.delivery import Inquiry
 from lead_intake.mapping import CLICK_IDS
 
+TOUCH_KINDS = frozenset({"form", "ad_click", "visit", "email", "call", "event", "chat"})
+"""What a source's deliveries may be, by its setting `touch_kind`."""
+
 _UTM = ("utm_source", "utm_medium", "utm_campaign")
 _PRIVATE_SEGMENT = re.compile(r"@|%40|\d{7,}|^.{65,}$|[0-9a-fA-F-]{32,}")
 
@@ -19,6 +22,7 @@ _PRIVATE_SEGMENT = re.compile(r"@|%40|\d{7,}|^.{65,}$|[0-9a-fA-F-]{32,}")
 class Origin:
     """The marketing side of a touch. Click ids are personal data and go to the contact only."""
 
+    kind: str
     channel: str
     utm_source: str
     utm_medium: str
@@ -32,8 +36,11 @@ class Origin:
     click_ids: tuple[tuple[str, str], ...]
 
 
-def origin_of(inquiry: Inquiry) -> Origin:
-    """What the fields say; what they leave open is read from the query of the landing page's address."""
+def origin_of(inquiry: Inquiry, *, kind: str = "form") -> Origin:
+    """What the fields say; what they leave open is read from the query of the landing page's address.
+
+    `kind` is one of TOUCH_KINDS: what a source brings is a form, unless its settings say otherwise.
+    """
     fields = inquiry.fields
     address = fields.get("page_url", "")
     page, query = _page(address) if address else ("", {})
@@ -48,6 +55,7 @@ def origin_of(inquiry: Inquiry) -> Origin:
     clicks = tuple((kind, value) for kind in CLICK_IDS if (value := normalise.click_id(told(kind))))
     source, medium, campaign = (normalise.campaign_text(told(name)) if told(name) else "" for name in _UTM)
     return Origin(
+        kind=kind,
         channel=channel_of(
             source, medium, campaign=campaign, clicks=tuple(kind for kind, _ in clicks), referrer=referrer
         ),

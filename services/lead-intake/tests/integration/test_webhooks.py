@@ -220,11 +220,19 @@ async def test_many_at_once_make_each_person_once_and_the_ledger_agrees(intake: 
         email = f"p{person}@example.com" if shuffle.random() < 0.7 else ""
         phone = f"+3460011{person:04d}" if shuffle.random() < 0.7 or not email else ""
         bodies.append(BODIES["generic"](str(n % 350), email, phone))
-    answers = await asyncio.gather(*(send(intake, "generic", body) for body in bodies))
-    assert {a.status_code for a in answers} == {200}
+    asked_again = 0
+
+    async def deliver(body: bytes) -> int:
+        nonlocal asked_again
+        # As every provider does: what was not acknowledged in time comes again.
+        while (answer := await send(intake, "generic", body)).status_code == 503:
+            asked_again += 1
+        return answer.status_code
+
+    assert set(await asyncio.gather(*(deliver(body) for body in bodies))) == {200}
     found = await outcomes(intake)
-    assert len(found) == 400
-    assert found.count("duplicate") == 50
+    assert len(found) - found.count("duplicate") == 350
+    assert 50 <= found.count("duplicate") <= 50 + asked_again
     [leads] = await intake.fetch("SELECT count(*) AS n, count(DISTINCT person_id) AS persons FROM lead")
     assert leads["n"] == leads["persons"] == found.count("created") <= 80
     whole = await balance(intake)

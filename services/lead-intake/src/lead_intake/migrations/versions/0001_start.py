@@ -121,6 +121,7 @@ _STATEMENTS = [
         occurred_at TIMESTAMP WITH TIME ZONE NOT NULL,
         sequence BIGINT NOT NULL,
         source_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
         channel TEXT NOT NULL,
         utm_source TEXT DEFAULT '' NOT NULL,
         utm_medium TEXT DEFAULT '' NOT NULL,

@@ -1,0 +1,18 @@
+"""The internal API. Webhooks are in `public`."""
+
+from fastapi import FastAPI
+
+from baton_kit.api import create_fastapi
+from lead_intake.api import leads, receipts, sources
+from lead_intake.app import App
+
+
+def create_api(app: App) -> FastAPI:
+    """The service's API."""
+    return create_fastapi(
+        app,
+        title="Baton lead-intake",
+        version="1.0.0",
+        description="Sources, receipts and leads. Deliveries themselves go to the public listener.",
+        routers=[sources.router, receipts.router, leads.router],
+    )

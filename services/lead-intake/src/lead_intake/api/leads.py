@@ -1,0 +1,157 @@
+"""Leads, as intake knows them."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from baton.lead.v1.lead_pb2 import LeadFeatures
+from baton_kit.pages import CursorParam, Limit, Page
+from baton_kit.policy import Caller, requires
+from baton_kit.problems import Problem
+from lead_intake import store
+from lead_intake.api.answers import PROBLEMS, Moment, app_of, before, page_of, plain
+
+router = APIRouter()
+
+
+class LeadOut(BaseModel):
+    """A lead and what the criteria see of it. It names no person."""
+
+    id: str
+    source_id: str
+    receipt_id: str
+    created_at: Moment
+    sequence: int
+    features: dict[str, Any]
+
+
+class TouchOut(BaseModel):
+    """One contact with marketing."""
+
+    touch_id: str
+    occurred_at: Moment
+    sequence: int
+    source_id: str
+    kind: str = Field(description="form, ad_click, visit, email, call, event or chat")
+    channel: str
+    utm_source: str
+    utm_medium: str
+    utm_campaign: str
+    campaign_id: str
+    form_id: str
+    page: str
+    referrer_domain: str
+    receipt_id: str
+
+
+class LeadDetail(LeadOut):
+    """A lead with its touches."""
+
+    touches: list[TouchOut]
+
+
+class TimelineItem(BaseModel):
+    """One thing that happened."""
+
+    at: Moment
+    service: str = "lead-intake"
+    kind: str
+    title: str
+    detail: dict[str, Any]
+
+
+class Timeline(BaseModel):
+    """What this service knows about a lead, in the order of time, without a word of the person."""
+
+    lead_id: str
+    as_of: Moment
+    items: list[TimelineItem]
+
+
+@router.get("/v1/leads", operation_id="list_leads", summary="List the leads", tags=["leads"], responses=PROBLEMS)
+async def list_leads(
+    request: Request,
+    response: Response,
+    caller: Caller = requires("leads:read"),
+    limit: Limit = 50,
+    cursor: CursorParam = None,
+) -> Page[LeadOut]:
+    """Leads, newest first."""
+    async with app_of(request).db.begin() as tx:
+        rows = await store.leads(tx, before=before(cursor), limit=limit + 1)
+    return page_of(request, response, [_lead_out(r) for r in rows], limit)
+
+
+@router.get("/v1/leads/{id}", operation_id="get_lead", summary="Show a lead", tags=["leads"], responses=PROBLEMS)
+async def get_lead(request: Request, id: UUID, caller: Caller = requires("leads:read")) -> LeadDetail:
+    """One lead with its features and touches."""
+    async with app_of(request).db.begin() as tx:
+        row = await store.lead(tx, str(id))
+        touches = await store.touches(tx, str(id))
+    if row is None:
+        raise Problem(404, "There is no such lead")
+    return LeadDetail(**_lead_out(row).model_dump(), touches=[TouchOut(**dict(t)) for t in touches])
+
+
+@router.get(
+    "/v1/leads/{id}/contact",
+    operation_id="get_contact",
+    summary="Show the contact of a lead",
+    tags=["contacts"],
+    responses=PROBLEMS,
+)
+async def get_contact(request: Request, id: UUID, caller: Caller = requires("contacts:read")) -> dict[str, Any]:
+    """The person behind a lead, as told so far."""
+    async with app_of(request).db.begin() as tx:
+        contact = await store.contact(tx, str(id))
+    if contact is None:
+        raise Problem(404, "There is no such contact")
+    return plain(contact)
+
+
+@router.get(
+    "/v1/leads/{id}/timeline",
+    operation_id="lead_timeline",
+    summary="What marketing did about a lead",
+    tags=["leads"],
+    responses=PROBLEMS,
+)
+async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("leads:read")) -> Timeline:
+    """Creation and touches of a lead; empty where it is unknown."""
+    app = app_of(request)
+    async with app.db.begin() as tx:
+        row = await store.lead(tx, str(id))
+        touches = await store.touches(tx, str(id))
+    items = [
+        TimelineItem(
+            at=t["occurred_at"],
+            kind="touch",
+            title=f"{t['kind'].capitalize().replace('_', ' ')} by way of {t['channel']}",
+            detail={
+                k: t[k]
+                for k in ("touch_id", "source_id", "channel", "utm_source", "utm_medium", "utm_campaign", "page",
+                          "referrer_domain", "receipt_id")
+                if t[k]
+            },
+        )
+        for t in touches
+    ]  # fmt: skip
+    if row is not None:
+        items.insert(
+            0,
+            TimelineItem(
+                at=row["created_at"],
+                kind="lead_created",
+                title=f"Lead created from {row['source_id']}",
+                detail={"source_id": row["source_id"], "receipt_id": row["receipt_id"]},
+            ),
+        )
+    return Timeline(lead_id=str(id), as_of=app.clock.now(), items=sorted(items, key=lambda i: i.at))
+
+
+def _lead_out(row: Mapping[str, Any]) -> LeadOut:
+    features = plain(LeadFeatures.FromString(row["features"]))
+    return LeadOut(**{k: v for k, v in dict(row).items() if k != "features"}, features=features)
