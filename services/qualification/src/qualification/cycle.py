@@ -1,12 +1,12 @@
 """The cycles of a lead: open until it is handed over, ended by what sales answers, begun again by the customer."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from qualification.features import FeatureValue, Touch
+from qualification.features import Profile, Touch
 from qualification.scoring import Decision, Outcome
 
 
@@ -38,7 +38,7 @@ class Lead(NamedTuple):
     sequence: int = 0
     created_at: datetime | None = None
     test: bool = False
-    features: Mapping[str, FeatureValue] | None = None
+    profile: Profile | None = None
     features_sequence: int = -1
     cycle: int = 1
     state: CycleState = CycleState.OPEN

@@ -51,9 +51,7 @@ def lead_scored(new: NewDecision) -> Event:
         outcome=_OUTCOMES[decision.outcome],
         stopped_by=decision.verdict.stopped_by,
     )
-    shared = [_scored_under(decision.stamp, decision.at)]
-    shared += [_scored_contribution(c) for c in decision.verdict.contributions]
-    body.MergeFromString(b"".join(shared))
+    body.MergeFromString(_scored_under(decision.stamp, decision.at) + _scored_for(decision.verdict.contributions))
     return event(body, key=decision.lead_id, occurred_at=decision.at)
 
 
@@ -69,9 +67,11 @@ def lead_qualified(new: NewDecision, *, sequence: int, features: Features, agree
         threshold=decision.threshold,
         features=lead_pb2.LeadFeatures(**features),  # type: ignore[arg-type]  # made from this message
     )
-    shared = [_qualified_under(decision.stamp, decision.at), _terms(agreement.sla, agreement.reasons)]
-    shared += [_qualified_contribution(c) for c in decision.verdict.contributions]
-    body.MergeFromString(b"".join(shared))
+    body.MergeFromString(
+        _qualified_under(decision.stamp, decision.at)
+        + _qualified_for(decision.verdict.contributions)
+        + _terms(agreement.sla, agreement.reasons)
+    )
     id = str(uuid_utils.uuid5(_QUALIFIED, f"{decision.lead_id}/{decision.cycle}"))
     return event(body, key=decision.lead_id, occurred_at=decision.at, id=id)
 
@@ -150,8 +150,8 @@ def _scored_under(stamp: Stamp, at: datetime) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _scored_contribution(c: Contribution) -> bytes:
-    return qualification_pb2.LeadScored(contributions=[_contribution(c)]).SerializeToString()
+def _scored_for(found: tuple[Contribution, ...]) -> bytes:
+    return qualification_pb2.LeadScored(contributions=map(_contribution, found)).SerializeToString()
 
 
 @lru_cache(maxsize=16)
@@ -160,8 +160,8 @@ def _qualified_under(stamp: Stamp, at: datetime) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _qualified_contribution(c: Contribution) -> bytes:
-    return qualification_pb2.LeadQualified(contributions=[_contribution(c)]).SerializeToString()
+def _qualified_for(found: tuple[Contribution, ...]) -> bytes:
+    return qualification_pb2.LeadQualified(contributions=map(_contribution, found)).SerializeToString()
 
 
 @lru_cache(maxsize=16)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from baton.lead.v1 import lead_pb2
-from qualification.canonical import MAX_INTEGER
+from qualification.canonical import MAX_INTEGER, canonical_bytes, quick_canonical_text
 
 FeatureValue = bool | int | str | dict[str, str]
 Features = Mapping[str, FeatureValue]
@@ -79,6 +79,25 @@ class Touch:
     @property
     def kind(self) -> str:
         return self.fields.get("kind", "")
+
+
+class Profile(NamedTuple):
+    """What is known of a lead; `text` is its canonical JSON, encoded once for the row and for the snapshot."""
+
+    features: Features
+    text: str
+
+
+def profile_of(features: Features) -> Profile:
+    """Return the profile of features of our own making (`features_from_event`, or what was stored of them)."""
+    answers = features.get("answers")
+    # Only here do keys come from outside.
+    if isinstance(answers, dict) and any(key and max(key) > "\uffff" for key in answers):
+        return Profile(features, canonical_bytes(features).decode())
+    return Profile(features, quick_canonical_text(features))
+
+
+UNKNOWN: Final = profile_of({})
 
 
 _FEATURES: Final[Mapping[FieldDescriptor, tuple[str, str]]] = {

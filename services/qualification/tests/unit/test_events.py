@@ -7,6 +7,7 @@ from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton.qualification.v1 import qualification_pb2 as pb
 from qualification.agreement import read_agreement
 from qualification.events import lead_qualified, lead_scored
+from qualification.features import profile_of
 from qualification.scoring import EVALUATOR_VERSION, Judge, Outcome, Stamp, decide, snapshot_of
 from qualification.store import NewDecision
 
@@ -18,7 +19,7 @@ STAMPS = [Stamp(EXAMPLE.id, version, EXAMPLE.digest, version + 4) for version in
 
 
 def decided(at: datetime, stamp: Stamp) -> NewDecision:
-    snapshot = snapshot_of(FEATURES, [], agreement=EXAMPLE, at=at)
+    snapshot = snapshot_of(profile_of(FEATURES), [], agreement=EXAMPLE, at=at)
     decision = decide("lead-1", snapshot, cycle=2, judge=JUDGE, stamp=stamp, at=at)
     assert decision.outcome is Outcome.QUALIFIED
     return NewDecision(id="decision-1", sequence=5, kind="decision", decision=decision)
