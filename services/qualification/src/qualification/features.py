@@ -100,17 +100,20 @@ def profile_of(features: Features) -> Profile:
 UNKNOWN: Final = profile_of({})
 
 
-_FEATURES: Final[Mapping[FieldDescriptor, tuple[str, str]]] = {
-    field: (field.name, LEAD_FIELDS.get(field.name, "int"))  # tables_version is the one that is no variable
+_FEATURES: Final = [
+    (field.name, LEAD_FIELDS.get(field.name, "int"))  # tables_version is the one that is no variable
     for field in lead_pb2.LeadFeatures.DESCRIPTOR.fields
-}
+]
 
 
 def features_from_event(message: lead_pb2.LeadFeatures) -> dict[str, FeatureValue]:
     """Return the features that are set; unknown ones are left out, so that a later field changes no old snapshot."""
     features: dict[str, FeatureValue] = {}
-    for field, value in message.ListFields():
-        name, kind = _FEATURES[field]
+    # One by one: to list the fields that are set takes twice the time.
+    for name, kind in _FEATURES:
+        value = getattr(message, name)
+        if not value:
+            continue
         if kind == "bool":
             features[name] = value
         elif kind == "int":

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton_kit.db import Tx, raw
 from baton_kit.failpoint import failpoint
@@ -179,8 +179,7 @@ async def write_leads(tx: Tx, leads: Sequence[Lead]) -> None:
 # --- Decisions ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class NewDecision:
+class NewDecision(NamedTuple):
     """A decision with the id and the sequence it is stored and told under."""
 
     id: str
