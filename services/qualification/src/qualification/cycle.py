@@ -19,7 +19,7 @@ class CycleState(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether the lead waits for a new cycle and is not judged meanwhile."""
-        return self in (CycleState.REJECTED, CycleState.RECYCLED)
+        return self is CycleState.REJECTED or self is CycleState.RECYCLED
 
 
 @dataclass(frozen=True, slots=True)

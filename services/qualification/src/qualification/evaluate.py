@@ -29,7 +29,7 @@ Kind = Literal["decision", "reevaluation"]
 LONGEST_WINDOW = timedelta(hours=8_784)
 """No agreement looks further back than this (schema.py)."""
 
-PART, TURN = 125, 20
+PART, TURN = 250, 25
 """Leads that are written together, and leads judged between two looks at what is being written."""
 
 

@@ -7,7 +7,6 @@ from functools import lru_cache
 import uuid_utils
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from baton.lead.v1 import lead_pb2
 from baton.qualification.v1 import qualification_pb2
 from baton.sales.v1 import sales_pb2
 from baton_kit.envelope import Event, event
@@ -65,7 +64,7 @@ def lead_qualified(new: NewDecision, *, sequence: int, features: Features, agree
         decision_id=new.id,
         score=decision.score,
         threshold=decision.threshold,
-        features=lead_pb2.LeadFeatures(**features),  # type: ignore[arg-type]  # made from this message
+        features=features,  # type: ignore[arg-type]  # made from such a message
     )
     body.MergeFromString(
         _qualified_under(decision.stamp, decision.at)
