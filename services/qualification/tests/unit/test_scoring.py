@@ -59,13 +59,14 @@ def test_a_decision_is_written_in_its_canonical_form(
     assert json.loads(decision.canonical)["lead_id"] == lead_id
 
 
-@given(agreements(), st.lists(features, min_size=1, max_size=12), touches, moments)
+@given(agreements(), st.lists(features, min_size=1, max_size=4), touches, moments)
 def test_a_judge_decides_alike_whomever_it_has_seen_before(
     agreement: Agreement, leads: list[Features], seen: list[Touch], at: datetime
 ) -> None:
     stamp = Stamp(agreement.id, 3, agreement.digest, 7)
     experienced = Judge(agreement)
-    for known in leads:
+    alike: list[Features] = [{**known, "answers": {"q": answer}} for known in leads for answer in ("yes", "no")]
+    for known in [*leads, *alike]:
         snapshot = snapshot_of(profile_of(known), seen, agreement=agreement, at=at)
         made = decide("lead-1", snapshot, cycle=1, judge=experienced, stamp=stamp, at=at)
         assert made.canonical == decided(agreement, known, seen, at=at).canonical
