@@ -1,7 +1,8 @@
-"""Where the time of a lead goes in qualification: `python -m tests.bench.profile_b3 [--calls]`, without Kafka.
+"""Where the time of a lead goes in qualification: `python -m tests.bench.profile_b3`, without Kafka.
 
 Applies batches as the consumer does, on a PostgreSQL of its own, first with the service's handlers and then with the
 claims only. Prints microseconds a lead: wall, this process's CPU, and each statement as PostgreSQL counts it.
+With `--distinct` no two leads have the same features, so that no kept answer is used twice.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from rich.console import Console
 from baton_kit.apply import Subscription, apply_batch
 from baton_kit.db import raw
 from baton_kit.envelope import event
+from baton_kit.runtime import leave_to_the_process
 from baton_kit.testing import FakeRecord, Harness, open_harness, record
 from baton_local.postgres import Postgres
 from baton_local.process import free_ports
@@ -31,7 +33,7 @@ from .prepare import AGREEMENT
 BATCH, WARM, MEASURED = 500, 1_000, 10_000
 
 
-async def measure(server: Postgres, *, calls: bool) -> None:
+async def measure(server: Postgres, *, calls: bool, distinct: bool) -> None:
     """Print the figures of one run."""
     say = Console(width=120, highlight=False, markup=False).print
     async with open_harness(SERVICE, server, at=datetime.now(UTC)) as h:
@@ -40,7 +42,11 @@ async def measure(server: Postgres, *, calls: bool) -> None:
             await (await raw(tx)).execute("CREATE EXTENSION pg_stat_statements")
         at = datetime.now(UTC) - timedelta(hours=1)
         leads = [lead(n, at=at) for n in range(WARM + 2 * MEASURED)]
+        if distinct:
+            for n, x in enumerate(leads):  # on the same side of the agreement's only limit of a budget
+                x.features.budget = 10_000 + n if x.features.budget >= 10_000 else -1 - n
         records = [record(event(x, key=x.lead_id, occurred_at=at), offset=n) for n, x in enumerate(leads)]
+        leave_to_the_process()
         for name, subscription in (("qualification", SERVICE.subscriptions[0]), ("claims only", claims_only())):
             await apply(h, subscription, records[:WARM])
             async with h.db.begin() as tx:
@@ -87,13 +93,14 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.profile_b3")
     parser.add_argument("--calls", action="store_true", help="also profile the calls; slows them down unevenly")
+    parser.add_argument("--distinct", action="store_true", help="leads of which no two are alike")
     chosen = parser.parse_args()
     settings = {"shared_preload_libraries": "pg_stat_statements"}
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
         Path(folder).chmod(0o755)
         server = Postgres(Path(folder) / "data", port=free_ports(1)[0], password="bench", settings=settings)
         with server:
-            uvloop.run(measure(server, calls=chosen.calls))
+            uvloop.run(measure(server, calls=chosen.calls, distinct=chosen.distinct))
 
 
 if __name__ == "__main__":
