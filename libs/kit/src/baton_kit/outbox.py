@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from baton_kit import telemetry
-from baton_kit.db import Tx, raw
+from baton_kit.db import Direct, Tx, raw
 from baton_kit.envelope import Event, Headers, encode_headers
 from baton_kit.failpoint import failpoint
 from baton_kit.migration import SHARDS
@@ -39,7 +39,7 @@ class Outbox:
     topic_of: Mapping[str, str]
     source: str
 
-    async def append(self, tx: Tx, events: Sequence[Event], *, lane: Lane = Lane.LIVE) -> None:
+    async def append(self, tx: Tx | Direct, events: Sequence[Event], *, lane: Lane = Lane.LIVE) -> None:
         """Write the events in the caller's transaction, in the order given; they reach Kafka if and only if it commits.
 
         Call it after the locks on the events' leads are taken: the order of ids is the order on the topic.
