@@ -1,5 +1,7 @@
 """One PostgreSQL database a service, one visible transaction a request or batch."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,9 @@ from baton_kit.settings import DatabaseSettings
 
 Tx = AsyncConnection
 """An open transaction. It is the first parameter of whatever touches the database; only `begin` commits."""
+
+
+_ROLL_BACK_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,8 @@ class DirectConnections:
             if tx.begun and (ended := await tx.connection.execute("COMMIT")) != "COMMIT":
                 # PostgreSQL answers so, and not with an error, when a statement had failed before.
                 raise asyncpg.InFailedSQLTransactionError(f"the transaction ended with {ended}")
-        except Exception:
-            await self._roll_back(tx)
-            raise
         except BaseException:
-            # Cancelled: a statement may still be under way, and only the end of the connection ends it for sure.
-            tx.connection.terminate()
+            await self._roll_back(tx)
             raise
         self._idle.append(tx.connection)
 
@@ -88,12 +89,18 @@ class DirectConnections:
         return await asyncpg.connect(self._url, **self._connect_args)
 
     async def _roll_back(self, tx: Direct) -> None:
+        # asyncpg first ends the statement under way, if the block was cancelled or took too long.
+        rolled_back = False
         try:
-            await tx.connection.execute("ROLLBACK")
-        except Exception:  # the first error says what happened; this connection is of no more use
-            tx.connection.terminate()
-        else:
-            self._idle.append(tx.connection)
+            with contextlib.suppress(Exception):  # what went wrong before is the error to tell of
+                async with asyncio.timeout(_ROLL_BACK_WITHIN_S):
+                    await tx.connection.execute("ROLLBACK")
+                rolled_back = True
+        finally:
+            if rolled_back:
+                self._idle.append(tx.connection)
+            else:
+                tx.connection.terminate()
 
 
 def open_database(
