@@ -48,6 +48,12 @@ def test_numbers_have_one_form(told: str, region: str, expected: tuple[str, str]
 
 
 CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+PREFIXES = {
+    code: (known.national_prefix or "")
+    if (known := phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, regions[0]))
+    else ""
+    for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()
+}
 EXAMPLES = {
     code: [
         str(found.national_number)
@@ -61,13 +67,14 @@ EXAMPLES = {
 
 @st.composite
 def international(draw: st.DrawFn) -> str:
-    """A number with a calling code: one of the country's own examples, bent a little, or any digits."""
+    """A number with a calling code: one of the country's own examples, bent or behind its prefix, or any digits."""
     code = draw(st.sampled_from(CODES))
     digits = draw(st.text("0123456789", min_size=1, max_size=13))
     if EXAMPLES[code]:
         example = draw(st.sampled_from(EXAMPLES[code]))
         kept = draw(st.integers(0, len(example)))
-        digits = draw(st.sampled_from([example, example[:kept] + digits[: len(example) - kept], digits]))
+        bent = example[:kept] + digits[: len(example) - kept]
+        digits = draw(st.sampled_from([example, PREFIXES[code] + example, PREFIXES[code] + bent, bent, digits]))
     return f"+{code}{digits}"
 
 
