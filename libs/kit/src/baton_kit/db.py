@@ -32,6 +32,14 @@ class Database:
         """Open one transaction (READ COMMITTED)."""
         return self.engine.begin()
 
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend asyncpg's own connection outside a transaction: each statement is one of its own, in one round trip."""
+        async with self.engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None  # noqa: S101 - it is connected
+            yield driver
+
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
