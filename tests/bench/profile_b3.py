@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
-from baton_kit.apply import Subscription, apply_batch
+from baton_kit.apply import Batch, Subscription, apply_batches
 from baton_kit.db import raw
 from baton_kit.envelope import event
 from baton_kit.runtime import leave_to_the_process
@@ -84,9 +84,8 @@ async def agree(h: Harness[App]) -> None:
 async def apply(h: Harness[App], subscription: Subscription[Any], records: list[FakeRecord]) -> None:
     """Apply the records batch by batch, a transaction each."""
     for n in range(0, len(records), BATCH):
-        batch = records[n : n + BATCH]
         async with h.db.begin() as tx:
-            await apply_batch(tx, h.app, subscription, topic=TOPIC, partition=0, records=batch)
+            await apply_batches(tx, h.app, subscription, [Batch(TOPIC, 0, records[n : n + BATCH])])
 
 
 def main() -> None:

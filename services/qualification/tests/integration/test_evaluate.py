@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from baton_kit.apply import apply_batch
+from baton_kit.apply import Batch, apply_batches
 from baton_kit.envelope import Event, event
 from baton_kit.outages import Unprocessable
 from baton_kit.testing import START, Harness, record
@@ -348,7 +348,7 @@ async def test_two_batches_that_bring_the_same_new_lead_make_it_once_and_use_bot
     async def bring(partition: int, events: list[Event]) -> None:
         async with h.db.begin() as tx:
             records = [record(e, offset=n) for n, e in enumerate(events)]
-            await apply_batch(tx, h.app, subscription, topic="baton.lead.v1", partition=partition, records=records)
+            await apply_batches(tx, h.app, subscription, [Batch("baton.lead.v1", partition, records)])
 
     ids = [f"l{n:02}" for n in range(20)]
     await asyncio.gather(
