@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from baton_kit.db import Tx
+from baton_kit.edges import Families, families_of
 from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
 from lead_intake import contact, events, features, store
@@ -85,7 +86,9 @@ async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Resu
     )
     failpoint("intake.after_insert")
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
-    await store.insert_merges(tx, writes.merges)
+    if writes.merges:  # rare, and only then worth asking whether they were merged before
+        whole = await families_of(tx, [lead.id for lead in writes.leads.values()])
+        await store.insert_merges(tx, [m for m in writes.merges if not _one_already(m, writes, whole)])
     failpoint("intake.before_outbox")
     await app.outbox.append(tx, writes.events)
     failpoint("intake.before_commit")
@@ -139,6 +142,11 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     writes.changed[lead.id] = lead
     writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, outcome, lead.id)
     return Settled(outcome, "", lead.id)
+
+
+def _one_already(proposed: store.ProposedMerge, writes: Writes, whole: Families) -> bool:
+    low, high = writes.leads[proposed.low].id, writes.leads[proposed.high].id
+    return whole.root(low) == whole.root(high)
 
 
 def _created(d: Delivery, e: Entry, p: Person, person_id: str, writes: Writes) -> store.Lead:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from baton_kit.tables import add_kit_tables
+from baton_kit.tables import add_edges_table, add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
@@ -29,6 +29,10 @@ kit = add_kit_tables(metadata)
 
 def _text(name: str) -> Column[Any]:
     return Column(name, Text, nullable=False, server_default=text("''"))
+
+
+def _bare(name: str) -> Column[Any]:
+    return Column(name, Text, nullable=False)
 
 
 def _time(name: str) -> Column[Any]:
@@ -167,8 +171,33 @@ proposed_merge = Table(
     metadata,
     Column("person_low", UUID(as_uuid=False), nullable=False),
     Column("person_high", UUID(as_uuid=False), nullable=False),
-    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    Column("receipt_id", UUID(as_uuid=False)),
     _time("proposed_at"),
+    Column("kind", Text, nullable=False, server_default=text("'keys'")),
+    Column("score", SmallInteger, nullable=False, server_default=text("100")),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
     PrimaryKeyConstraint("person_low", "person_high", name="proposed_merge_pkey"),
+    Index(
+        "proposed_merge_open",
+        "proposed_at",
+        "person_low",
+        "person_high",
+        postgresql_where=text("state = 'open'"),
+    ),
 )
-"""Two persons that one delivery named as the same; nothing is merged by it."""
+"""Two persons that may be one: named so by one delivery (`keys`), or alike (`alike`). Nothing is merged by it."""
+
+merge_edge = add_edges_table(metadata)
+"""The merges as they stand."""
+
+merge_decision = Table(
+    "merge_decision",
+    metadata,
+    Column("merge_id", UUID(as_uuid=False), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    _bare("decided_by"),
+    _bare("reason"),
+    _time("decided_at"),
+    PrimaryKeyConstraint("merge_id", "version", name="merge_decision_pkey"),
+)
+"""Who merged two leads (version 1) and who undid it (version 2), and why; only ever added to."""
