@@ -430,8 +430,8 @@ async def touches(tx: Tx, lead_ids: Sequence[str]) -> list[Mapping[str, Any]]:
     return list(
         await (await raw(tx)).fetch(
             "SELECT id::text AS touch_id, lead_id::text AS origin_lead_id, occurred_at, sequence, source_id, kind, "
-            "channel, utm_source, utm_medium, utm_campaign, campaign_id, form_id, page, referrer_domain, receipt_id::text "
-            "FROM touch WHERE lead_id = ANY($1::uuid[]) ORDER BY lead_id, sequence LIMIT 1000",
+            "channel, utm_source, utm_medium, utm_campaign, campaign_id, form_id, page, referrer_domain, "
+            "receipt_id::text FROM touch WHERE lead_id = ANY($1::uuid[]) ORDER BY lead_id, sequence LIMIT 1000",
             lead_ids,
         )
     )
