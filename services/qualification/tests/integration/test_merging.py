@@ -160,6 +160,20 @@ async def test_an_edge_of_unknown_leads_is_kept_and_counts_once_they_come(qualif
     assert (scored.key, scored.body.score) == ("b", 15)
 
 
+async def test_a_cycle_that_only_the_other_lead_began_ends_with_the_merge(qualification: Harness[App]) -> None:
+    h = qualification
+    await ready(h)
+    await h.receive([created("a", **WEAK), created("b", **WEAK), answered("b", "rejected", at=START)])
+    await h.receive([edge("m1", "a", "b")])
+    h.clock.advance(2 * HOUR)
+    await h.receive([touched("a", kind="form", page="/pricing", at=START + HOUR)])
+    [row] = await h.fetch("SELECT cycle, cycle_state FROM lead WHERE id = 'b'")
+    assert tuple(row) == (2, "open")
+    await h.receive([edge("m1", "a", "b", version=2)])
+    [row] = await h.fetch("SELECT cycle, cycle_state, ended_at FROM lead WHERE id = 'b'")
+    assert tuple(row) == (1, "rejected", START)
+
+
 async def test_leads_merged_before_any_agreement_are_judged_together_when_one_comes(
     qualification: Harness[App],
 ) -> None:
