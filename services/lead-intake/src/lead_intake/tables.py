@@ -201,3 +201,22 @@ merge_decision = Table(
     PrimaryKeyConstraint("merge_id", "version", name="merge_decision_pkey"),
 )
 """Who merged two leads (version 1) and who undid it (version 2), and why; only ever added to."""
+
+likeness = Table(
+    "likeness",
+    metadata,
+    Column("lead_id", UUID(as_uuid=False), ForeignKey("contact.lead_id", ondelete="CASCADE"), primary_key=True),
+    _bare("name"),
+    _bare("company"),
+    Index("likeness_company", "company", postgresql_using="gin", postgresql_ops={"company": "gin_trgm_ops"}),
+)
+"""Name and company as they are compared; goes with the contact."""
+
+likeness_round = Table(
+    "likeness_round",
+    metadata,
+    Column("the_only", SmallInteger, primary_key=True, autoincrement=False),
+    Column("after_lead", UUID(as_uuid=False)),
+    Column("started_at", DateTime(timezone=True)),
+)
+"""How far the search for leads that are alike has come; one row, held by the process that searches."""

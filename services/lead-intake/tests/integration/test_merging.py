@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from lead_intake.app import App
 from lead_intake.delivery import Incoming, Source
 from lead_intake.entry import delivery_of
 from lead_intake.merging.merge import Refused, merge, undo
+from lead_intake.merging.propose import propose_page
 from lead_intake.receive import receive
 from lead_intake.sources import PROVIDERS
 
@@ -264,3 +265,38 @@ async def test_a_merge_that_stops_half_way_was_never_made(
     assert len(await intake.outbox()) == before
     assert (await ask(intake, "/v1/merges", pair(a, b))).status_code == 201
     assert len(await intake.outbox()) == before + 2
+
+
+async def proposed(intake: Harness[App]) -> list[tuple[str, str, str, int]]:
+    intake.clock.advance(timedelta(minutes=2))
+    async with intake.db.begin() as tx:
+        await propose_page(tx, intake.app)
+    items = (await intake.api.get("/v1/merge-proposals", params={"kind": "alike"})).json()["items"]
+    return [(p["from_lead_id"], p["into_lead_id"], p["kind"], p["score"]) for p in items]
+
+
+async def test_name_and_company_alike_are_proposed_and_never_merged(intake: Harness[App]) -> None:
+    intake.clock.advance(datetime.now(UTC) - intake.clock.now())  # ids are made by the machine's clock
+    a = await inquiry(intake, "1", "anna@a.example.com", name="Anna Petrova", company="Nordwerk GmbH")
+    b = await inquiry(intake, "2", "petrova@gmail.com", name="Petrova, Anna", company="Nordwerk")
+    await inquiry(intake, "3", "boris@a.example.com", name="Boris Petrov", company="Nordwerk GmbH")
+    await inquiry(intake, "4", "anna@else.example.com", name="Anna Petrova", company="Südstahl AG")
+    await inquiry(intake, "5", "anna@none.example.com", name="Anna Petrova")
+    [found] = await proposed(intake)
+    assert found[:3] == (max(a, b), min(a, b), "alike")
+    assert found[3] >= 90
+    assert await intake.fetch("SELECT * FROM merge_edge") == []
+    # Dismissed, it stays dismissed, also when everything is looked at again.
+    await ask(intake, "/v1/merge-proposals/dismiss", pair(a, b))
+    intake.clock.advance(timedelta(days=2))
+    assert await proposed(intake) == []
+
+
+async def test_what_a_forgotten_contact_was_compared_by_goes_with_it(intake: Harness[App]) -> None:
+    intake.clock.advance(datetime.now(UTC) - intake.clock.now())
+    await inquiry(intake, "1", "anna@a.example.com", name="Anna Petrova", company="Nordwerk GmbH")
+    await proposed(intake)
+    assert len(await intake.fetch("SELECT * FROM likeness")) == 1
+    async with intake.db.begin() as tx:
+        await (await raw(tx)).execute("DELETE FROM contact")
+    assert await intake.fetch("SELECT * FROM likeness") == []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.db import Tx, raw
 from baton_kit.edges import Edge
 
@@ -139,3 +141,90 @@ async def close_proposals(tx: Tx, some: Sequence[str], others: Sequence[str], *,
         state,
     )
     return len(rows)
+
+
+# --- looking for leads that are alike --------------------------------------------------------------------------------
+
+
+async def lock_round(tx: Tx, *, restart_before: datetime, at: datetime) -> str | None:
+    """Hold the round until the commit and return the lead to go on after; None while another process holds it.
+
+    A round that began before `restart_before` begins again.
+    """
+    row = await (await raw(tx)).fetchrow(
+        "SELECT after_lead::text, started_at FROM likeness_round FOR UPDATE SKIP LOCKED"
+    )
+    if row is None:
+        return None
+    if row["started_at"] is None or row["started_at"] < restart_before:
+        await (await raw(tx)).execute(
+            "UPDATE likeness_round SET started_at = $1, after_lead = '00000000-0000-0000-0000-000000000000'", at
+        )
+        return "00000000-0000-0000-0000-000000000000"
+    return str(row["after_lead"])
+
+
+async def move_round(tx: Tx, after: str | None) -> None:
+    """Go on after this lead next time."""
+    if after is not None:
+        await (await raw(tx)).execute("UPDATE likeness_round SET after_lead = $1::uuid", after)
+
+
+async def contacts_after(tx: Tx, after: str, *, until: str, limit: int) -> list[tuple[str, ContactChanged]]:
+    """The next contacts in the order of their leads, those made before `until`."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT lead_id::text, data FROM contact WHERE lead_id > $1::uuid AND lead_id < $2::uuid "
+        "ORDER BY lead_id LIMIT $3",
+        after, until, limit,
+    )  # fmt: skip
+    return [(r[0], ContactChanged.FromString(r[1])) for r in rows]
+
+
+async def put_likeness(tx: Tx, words: Mapping[str, tuple[str, str]]) -> None:
+    """Keep name and company of leads as they are compared; nothing for a contact that is being forgotten."""
+    await (await raw(tx)).execute(
+        "INSERT INTO likeness AS l (lead_id, name, company) SELECT w.* "
+        "FROM unnest($1::uuid[], $2::text[], $3::text[]) AS w (lead_id, name, company) "
+        "JOIN contact c ON c.lead_id = w.lead_id ORDER BY w.lead_id FOR KEY SHARE OF c "
+        "ON CONFLICT (lead_id) DO UPDATE SET name = excluded.name, company = excluded.company "
+        "WHERE (l.name, l.company) <> (excluded.name, excluded.company)",
+        list(words),
+        [w[0] for w in words.values()],
+        [w[1] for w in words.values()],
+    )
+
+
+async def alike(tx: Tx, lead_ids: Sequence[str]) -> list[tuple[str, str, tuple[str, str]]]:
+    """(lead, another one, its words) for leads whose trigrams are alike: what is worth scoring, at most 20 a lead."""
+    rows = await (await raw(tx)).fetch(
+        """
+        SELECT me.lead_id::text, other.lead_id::text, other.name, other.company
+        FROM likeness me CROSS JOIN LATERAL (
+            SELECT lead_id, name, company FROM likeness
+            WHERE company % me.company AND name % me.name AND lead_id <> me.lead_id
+            ORDER BY similarity(name, me.name) DESC, lead_id LIMIT 20
+        ) AS other
+        WHERE me.lead_id = ANY($1::uuid[])
+        """,
+        lead_ids,
+    )
+    return [(r[0], r[1], (r[2], r[3])) for r in rows]
+
+
+async def insert_alike(tx: Tx, pairs: Sequence[tuple[str, str, int]], *, at: datetime) -> None:
+    """Propose pairs of leads with their scores; a pair that was proposed before stays as it is."""
+    if not pairs:
+        return
+    await (await raw(tx)).execute(
+        """
+        INSERT INTO proposed_merge (person_low, person_high, proposed_at, kind, score)
+        SELECT least(a.person_id, b.person_id), greatest(a.person_id, b.person_id), $4, 'alike', p.score
+        FROM unnest($1::uuid[], $2::uuid[], $3::smallint[]) AS p (a, b, score)
+        JOIN lead a ON a.id = p.a JOIN lead b ON b.id = p.b
+        ORDER BY 1, 2 ON CONFLICT DO NOTHING
+        """,
+        [p[0] for p in pairs],
+        [p[1] for p in pairs],
+        [p[2] for p in pairs],
+        at,
+    )

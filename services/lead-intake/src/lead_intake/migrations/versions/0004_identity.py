@@ -24,6 +24,21 @@ _STATEMENTS = [
     "ALTER TABLE proposed_merge ALTER COLUMN receipt_id DROP NOT NULL",
     # The table holds what people have to look at: it is small, and the index is made in an instant.
     "CREATE INDEX proposed_merge_open ON proposed_merge (proposed_at, person_low, person_high) WHERE state = 'open'",
+    # A trusted extension: the owner of the database may make it.
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+    """
+    CREATE TABLE likeness (
+        lead_id UUID NOT NULL,
+        name TEXT NOT NULL,
+        company TEXT NOT NULL,
+        PRIMARY KEY (lead_id),
+        FOREIGN KEY(lead_id) REFERENCES contact (lead_id) ON DELETE CASCADE
+    )
+    """,
+    "CREATE INDEX likeness_company ON likeness USING gin (company gin_trgm_ops)",
+    "CREATE TABLE likeness_round (the_only SMALLINT NOT NULL, after_lead UUID, "
+    "started_at TIMESTAMP WITH TIME ZONE, PRIMARY KEY (the_only))",
+    "INSERT INTO likeness_round (the_only) VALUES (1)",
 ]
 
 
