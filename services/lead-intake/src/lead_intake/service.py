@@ -7,6 +7,7 @@ from types import MappingProxyType
 from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
+from lead_intake.identity.shared import share_for_ever
 from lead_intake.merging.propose import propose_for_ever
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
@@ -29,6 +30,6 @@ SERVICE: Service[App] = Service(
     open_app=open_app,
     create_api=create_api,
     create_public=create_public,
-    worker_tasks=MappingProxyType({"proposals": propose_for_ever}),
+    worker_tasks=MappingProxyType({"proposals": propose_for_ever, "shared_keys": share_for_ever}),
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
 )

@@ -11,6 +11,7 @@ from baton_kit.seal import SealBroken, seal, unseal
 from baton_kit.telemetry import log
 from lead_intake import store
 from lead_intake.delivery import Source
+from lead_intake.identity.shared import shared_keys
 
 REFRESH_S = 0.5
 
@@ -40,7 +41,8 @@ class SourceCache:
             if version == self._version:
                 return
             rows = await store.sources(tx)
-        self._sources = {row.id: self._opened(row) for row in rows}
+            shared = await shared_keys(tx)
+        self._sources = {row.id: self._opened(row, shared) for row in rows}
         self._version = version
 
     async def keep_fresh(self) -> None:
@@ -58,7 +60,7 @@ class SourceCache:
         """A secret as it is stored, bound to its source."""
         return seal(self._key, secret.encode(), context=f"source:{source_id}")
 
-    def _opened(self, row: store.SourceRow) -> Source:
+    def _opened(self, row: store.SourceRow, shared: frozenset[str]) -> Source:
         secrets = []
         for id, sealed, _ in row.secrets:
             try:
@@ -75,4 +77,5 @@ class SourceCache:
             token_digest=row.token_digest or b"",
             mapping=row.mapping,
             settings=row.settings,
+            shared_keys=shared,
         )

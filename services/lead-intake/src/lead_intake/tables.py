@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -220,3 +221,23 @@ likeness_round = Table(
     Column("started_at", DateTime(timezone=True)),
 )
 """How far the search for leads that are alike has come; one row, held by the process that searches."""
+
+shared_key = Table(
+    "shared_key",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("shared", Boolean, nullable=False),
+    _bare("added_by"),
+    _time("added_at"),
+)
+"""`email:…` and `phone:…` that many persons share, or (not `shared`) that are one person's whatever the rule finds."""
+
+key_name = Table(
+    "key_name",
+    metadata,
+    _bare("key"),
+    _bare("name"),
+    _time("seen_at"),
+    PrimaryKeyConstraint("key", "name", name="key_name_pkey"),
+)
+"""Digests of the names that a key came with, where they differed."""

@@ -238,7 +238,7 @@ async def test_merging_telling_and_undoing_always_leaves_what_telling_alone_woul
             )
         states.append(state)
         async with intake.db.begin() as tx:
-            await (await raw(tx)).execute(f"TRUNCATE {TABLES}")
+            await (await raw(tx)).execute(f"TRUNCATE {TABLES} CASCADE")
         intake.clock.advance(start - intake.clock.now())
     assert states[0] == states[1]
 

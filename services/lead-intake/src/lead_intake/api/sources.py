@@ -23,6 +23,7 @@ from lead_intake import store
 from lead_intake.api.answers import PROBLEMS, Body, Moment, SourceId, app_of, plain
 from lead_intake.delivery import Incoming, Source, Unparsable
 from lead_intake.entry import Entry, entry_of, stored_key
+from lead_intake.identity.keys import Fault, rules_of
 from lead_intake.sources import PROVIDERS
 from lead_intake.touches import TOUCH_KINDS
 
@@ -332,7 +333,7 @@ def _check(
             faults.append((f"/secrets/{n}", problem))
     if adding and PROVIDERS[provider].NEEDS_SECRET and not secrets:
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
-    possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind"}
+    possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind", "identity"}
     faults += [
         (f"/settings/{name}", f"possible are {', '.join(sorted(possible))}") for name in settings.keys() - possible
     ]
@@ -343,6 +344,11 @@ def _check(
         faults.append(("/settings/signature_encoding", "hex or base64"))
     if settings.get("touch_kind", "form") not in TOUCH_KINDS:
         faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
+    if "identity" in settings:
+        try:
+            rules_of(settings["identity"])
+        except Fault as fault:
+            faults.append(("/settings/identity", str(fault)))
     if faults:
         raise _invalid(faults)
 

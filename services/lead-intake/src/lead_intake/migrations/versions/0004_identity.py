@@ -38,6 +38,23 @@ _STATEMENTS = [
     "CREATE INDEX likeness_company ON likeness USING gin (company gin_trgm_ops)",
     "CREATE TABLE likeness_round (the_only SMALLINT NOT NULL, after_lead UUID, "
     "started_at TIMESTAMP WITH TIME ZONE, PRIMARY KEY (the_only))",
+    """
+    CREATE TABLE shared_key (
+        key TEXT NOT NULL,
+        shared BOOLEAN NOT NULL,
+        added_by TEXT NOT NULL,
+        added_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        PRIMARY KEY (key)
+    )
+    """,
+    """
+    CREATE TABLE key_name (
+        key TEXT NOT NULL,
+        name TEXT NOT NULL,
+        seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        CONSTRAINT key_name_pkey PRIMARY KEY (key, name)
+    )
+    """,
     "INSERT INTO likeness_round (the_only) VALUES (1)",
 ]
 
