@@ -172,7 +172,7 @@ proposed_merge = Table(
     metadata,
     Column("person_low", UUID(as_uuid=False), nullable=False),
     Column("person_high", UUID(as_uuid=False), nullable=False),
-    Column("receipt_id", UUID(as_uuid=False)),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
     _time("proposed_at"),
     Column("kind", Text, nullable=False, server_default=text("'keys'")),
     Column("score", SmallInteger, nullable=False, server_default=text("100")),
@@ -186,7 +186,9 @@ proposed_merge = Table(
         postgresql_where=text("state = 'open'"),
     ),
 )
-"""Two persons that may be one: named so by one delivery (`keys`), or alike (`alike`). Nothing is merged by it."""
+"""Two persons that may be one: named so by one delivery (`keys`), or alike (`alike`). Nothing is merged by it.
+
+`receipt_id` is all zeros where no delivery named the two."""
 
 merge_edge = add_edges_table(metadata)
 """The merges as they stand."""

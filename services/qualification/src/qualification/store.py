@@ -32,7 +32,8 @@ async def lock_for_activating(tx: Tx) -> None:
 async def lock_for_merging(tx: Tx) -> None:
     """Wait for every decision under way: who belongs to whom does not change while one is made.
 
-    The first statement on leads in its transaction, instead of `lock_for_deciding`, never after it.
+    Where a transaction holds `lock_for_deciding` already it waits for all others; of two that do so at once PostgreSQL
+    ends one, which is repeated.
     """
     await lock_for_activating(tx)
 

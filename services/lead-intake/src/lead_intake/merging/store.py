@@ -112,7 +112,8 @@ async def proposals(
         await (await raw(tx)).fetch(
             """
             SELECT p.person_low::text, p.person_high::text, a.id::text AS low_lead, b.id::text AS high_lead,
-                   p.kind, p.score, p.state, p.proposed_at, p.receipt_id::text
+                   p.kind, p.score, p.state, p.proposed_at,
+                   nullif(p.receipt_id, '00000000-0000-0000-0000-000000000000')::text AS receipt_id
             FROM proposed_merge p
             JOIN lead a ON a.person_id = p.person_low JOIN lead b ON b.person_id = p.person_high
             WHERE p.state = $1 AND ($2::text IS NULL OR p.kind = $2)
@@ -217,8 +218,9 @@ async def insert_alike(tx: Tx, pairs: Sequence[tuple[str, str, int]], *, at: dat
         return
     await (await raw(tx)).execute(
         """
-        INSERT INTO proposed_merge (person_low, person_high, proposed_at, kind, score)
-        SELECT least(a.person_id, b.person_id), greatest(a.person_id, b.person_id), $4, 'alike', p.score
+        INSERT INTO proposed_merge (person_low, person_high, receipt_id, proposed_at, kind, score)
+        SELECT least(a.person_id, b.person_id), greatest(a.person_id, b.person_id),
+               '00000000-0000-0000-0000-000000000000', $4, 'alike', p.score
         FROM unnest($1::uuid[], $2::uuid[], $3::smallint[]) AS p (a, b, score)
         JOIN lead a ON a.id = p.a JOIN lead b ON b.id = p.b
         ORDER BY 1, 2 ON CONFLICT DO NOTHING

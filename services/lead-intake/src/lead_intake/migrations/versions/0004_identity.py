@@ -21,7 +21,6 @@ _STATEMENTS = [
     "ALTER TABLE proposed_merge ADD COLUMN kind TEXT DEFAULT 'keys' NOT NULL",
     "ALTER TABLE proposed_merge ADD COLUMN score SMALLINT DEFAULT 100 NOT NULL",
     "ALTER TABLE proposed_merge ADD COLUMN state TEXT DEFAULT 'open' NOT NULL",
-    "ALTER TABLE proposed_merge ALTER COLUMN receipt_id DROP NOT NULL",
     # The table holds what people have to look at: it is small, and the index is made in an instant.
     "CREATE INDEX proposed_merge_open ON proposed_merge (proposed_at, person_low, person_high) WHERE state = 'open'",
     # A trusted extension: the owner of the database may make it.
