@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from baton_kit.db import Tx, raw
+from baton_kit.db import Direct, Tx, raw
 from baton_kit.failpoint import failpoint
 
 
@@ -106,7 +106,7 @@ SELECT id, source, target, version FROM merge_edge WHERE active AND source IN (S
 """
 
 
-async def families_of(tx: Tx, keys: Iterable[str]) -> Families:
+async def families_of(tx: Tx | Direct, keys: Iterable[str]) -> Families:
     """Return the families of these keys, whole, in one statement."""
     wanted = sorted(set(keys))
     if not wanted:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from baton_kit.db import Tx
+from baton_kit.db import Direct, Tx
 from baton_kit.edges import Families, families_of
 from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
@@ -53,7 +53,7 @@ class Writes:
     events: list[Event] = field(default_factory=list)
 
 
-async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
+async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
     """Write the deliveries and tell what became of each; a repeated one gets the result of the first.
 
     The result is the same as if the deliveries had come one by one in this order.
@@ -100,7 +100,7 @@ async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Resu
     return [result_of(d, each) for d, each in zip(deliveries, settled, strict=True)]
 
 
-async def quarantine(tx: Tx, delivery: Delivery, *, reason: str) -> Result:
+async def quarantine(tx: Tx | Direct, delivery: Delivery, *, reason: str) -> Result:
     """Keep a delivery whose rows the database refuses: a receipt with the raw body, every entry quarantined."""
     settled = [Settled(Outcome.QUARANTINED, reason) for _ in delivery.entries]
     await store.insert_batch(
@@ -163,8 +163,8 @@ def _other_name(p: Person, lead: store.Lead, *, at: datetime) -> list[Sighting]:
 
 
 def _one_already(proposed: store.ProposedMerge, writes: Writes, whole: Families) -> bool:
-    low, high = writes.leads[proposed.low].id, writes.leads[proposed.high].id
-    return whole.root(low) == whole.root(high)
+    low, high = writes.leads.get(proposed.low), writes.leads.get(proposed.high)
+    return low is not None and high is not None and whole.root(low.id) == whole.root(high.id)
 
 
 def _created(d: Delivery, e: Entry, p: Person, person_id: str, writes: Writes) -> store.Lead:

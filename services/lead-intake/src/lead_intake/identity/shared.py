@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from baton_kit.db import Tx, raw
+from baton_kit.db import Direct, Tx, raw
 from baton_kit.failpoint import failpoint
 from baton_kit.outages import is_outage
 from baton_kit.telemetry import log
@@ -20,7 +20,7 @@ Sighting = tuple[str, str, datetime]
 """(identity key, digest of a name, when): that key was used under that name."""
 
 
-async def note_names(tx: Tx, sightings: Sequence[Sighting]) -> None:
+async def note_names(tx: Tx | Direct, sightings: Sequence[Sighting]) -> None:
     """Keep under which names a key was used; only keys that came with different names are ever noted."""
     if not sightings:
         return
