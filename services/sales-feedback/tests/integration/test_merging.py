@@ -119,6 +119,14 @@ async def test_the_call_sees_what_the_person_told_under_every_lead_and_each_cons
     assert {i["title"] for i in timeline["items"]} == {"Handed to sales"}
 
 
+async def test_two_cycles_of_one_lead_never_make_each_other_rest(sales: Sales) -> None:
+    await sales.rep("olga")
+    await sales.harness.receive([qualified("a", at=later(0)), qualified("a", cycle=2, at=later(1))])
+    await sales.harness.receive([edge("m1", "b", "a"), edge("m1", "b", "a", version=2)])
+    rows = await sales.harness.fetch("SELECT cycle, state FROM handoff ORDER BY 1")
+    assert [tuple(r) for r in rows] == [(1, "offered"), (2, "offered")]
+
+
 OFFERS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5)), max_size=3, unique_by=lambda x: x[0])
 MERGES = st.lists(st.sampled_from([("a", "b"), ("b", "c"), ("a", "c"), ("c", "b")]), max_size=3)
 DEALS = st.sets(st.sampled_from("abc"))

@@ -40,7 +40,7 @@ async def leads_qualified(tx: Tx, app: App, events: Sequence[Received[LeadQualif
     assigned = [replace(h, rep_id=rep_id) for h, rep_id in zip(fresh, reps, strict=True)]
     await record(tx, app, [Moved(h, (Change(h, None, h.offered_at),)) for h in assigned])
     failpoint("sales.offer.recorded")
-    await follow.settle(tx, app, {h.lead_id for h in assigned})
+    await follow.settle_merged(tx, app, {h.lead_id for h in assigned})
 
 
 async def assign_waiting(tx: Tx, app: App, *, limit: int = 500) -> int:

@@ -10,10 +10,11 @@ OPEN = frozenset({State.OFFERED, State.ACCEPTED, State.WORKING})
 
 
 def settled(handoffs: Sequence[Handoff], *, at: datetime) -> list[Moved]:
-    """The moves after which at most one handoff of the person is open, and none rests for one that is not theirs.
+    """The moves after which at most one lead of the person has open handoffs, and none rests for another person's.
 
-    The older one stays; one with an open deal stays whatever its age, since a deal does not rest. A handoff that rests
-    comes back where the one that took its place belongs to somebody else now. `handoffs` are all of the person's.
+    The older one stays; one with an open deal stays whatever its age, since a deal does not rest. Cycles of one lead do
+    not compete. A handoff that rests comes back where the one that took its place belongs to somebody else now.
+    `handoffs` are all of the person's.
     """
     ids = {one.id for one in handoffs}
     back = {
@@ -27,7 +28,7 @@ def settled(handoffs: Sequence[Handoff], *, at: datetime) -> list[Moved]:
     moves: list[Moved] = []
     for one in now:
         before = back[one.id].changes if one.id in back else ()
-        if standing and one.state in OPEN and one.id != standing[0].id:
+        if standing and one.state in OPEN and one.lead_id != standing[0].lead_id:
             resting = machine.rest(one, by=standing[0].id, at=at)
             moves.append(Moved(resting.handoff, (*before, *resting.changes)))
         elif before:
