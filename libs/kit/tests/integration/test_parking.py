@@ -236,7 +236,7 @@ async def test_what_was_unrouted_waits_for_a_worker_on_its_key_and_queues_behind
     await apply(toy, records([truth("lead-1")]))
     async with toy.db.begin() as tx:
         batch = records([word("bad")], start=1)
-        await apply_batch(tx, toy.app, NEWER, topic=HEARD, partition=0, records=batch, park="a reason")
+        await apply_batches(tx, toy.app, NEWER, [Batch(HEARD, 0, batch)], park="a reason")
         replaying = asyncio.create_task(parked.replay_unrouted(toy.app, NEWER))
         await until(lambda: waits_or_ends(toy, replaying), what="the replay came to the key")
         assert not replaying.done()
