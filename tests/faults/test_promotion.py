@@ -82,6 +82,13 @@ async def door(primary: Postgres) -> AsyncIterator[Door]:
         await server.wait_closed()
 
 
+def server(directory: Path, *, port: int, password: str, run: Path) -> Postgres:
+    # What was committed is with the kernel, which survives here; only processes are killed.
+    return Postgres(
+        directory, port=port, password=password, fsync=False, settings={"synchronous_commit": "on"}, run_directory=run
+    )
+
+
 def copy_of(primary: Postgres, directory: Path) -> Postgres:
     """Return a standby of the primary, made with its own `pg_basebackup`, not started yet."""
     done = subprocess.run(
@@ -100,7 +107,7 @@ def copy_of(primary: Postgres, directory: Path) -> Postgres:
         os.chown(path, owner, owner)
     [port] = free_ports(1)
     guard(directory.parent / "run-standby")
-    return Postgres(directory, port=port, password=primary.password, run_directory=directory.parent / "run-standby")
+    return server(directory, port=port, password=primary.password, run=directory.parent / "run-standby")
 
 
 async def ask(server: Postgres, query: str, *args: Any) -> Any:
@@ -136,9 +143,7 @@ async def test_a_promoted_standby_goes_on_without_loss_or_duplicate(
     guard(tmp_path / "run")
     [port] = free_ports(1)
     with contextlib.ExitStack() as servers:
-        primary = Postgres(
-            tmp_path / "primary", port=port, password=secrets.token_urlsafe(12), run_directory=tmp_path / "run"
-        )
+        primary = server(tmp_path / "primary", port=port, password=secrets.token_urlsafe(12), run=tmp_path / "run")
         await asyncio.to_thread(servers.enter_context, primary)
         async with door(primary) as address, stage(address, kafka_server.bootstrap_servers, tmp_path) as toy:
             standby = await asyncio.to_thread(copy_of, primary, tmp_path / "standby")
