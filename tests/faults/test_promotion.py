@@ -20,7 +20,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from baton_kit.envelope import event
 from baton_kit.outbox import Lane
-from baton_kit.testing import START
+from baton_kit.testing import START, Server
 from baton_local.postgres import BIN, Postgres
 from baton_local.process import free_ports, guard
 from toy.running import Process, Stage, read_topic, stage, until
@@ -223,3 +223,18 @@ async def live_through_a_promotion(toy: Stage, address: Door, standby: Postgres,
 async def on_topic(toy: Stage) -> list[tuple[str, bool]]:
     found = [dict(r.headers) for r in await read_topic(toy.bootstrap, toy.prefix + HEARD)]
     return [(headers["ce_id"].decode(), "baton-replay" in headers) for headers in found]
+
+
+async def test_a_database_that_went_back_under_an_idle_worker_is_brought_up_to_the_log(
+    postgres_server: Server, kafka_server: Any, tmp_path: Path
+) -> None:
+    async with stage(postgres_server, kafka_server.bootstrap_servers, tmp_path) as toy:
+        worker = toy.process("worker")
+        worker.start()
+        await worker.ready()
+        await toy.say([f"w{n}" for n in range(10)])
+        await until(toy.all_noted)
+        for lost in ("DELETE FROM note", "DELETE FROM inbox", "UPDATE consumer_offset SET next_offset = 0"):
+            await toy.fetch(lost)
+        # Nothing new comes on the topic.
+        await until(toy.all_noted, within=20, what=f"what was lost was read again; the log ends with\n{worker.tail()}")
