@@ -94,26 +94,23 @@ class Webhooks:
 
     async def _answer(self, scope: Scope, receive: Receive, source: Source | None) -> Reply:
         method = scope["method"]
-        if method in ("GET", "HEAD"):
-            return READY  # the same for every address: it only says that somebody listens
-        if method != "POST":
+        if method not in ("POST", "GET", "HEAD"):
             return METHOD
+        if method != "POST" and not scope["query_string"]:
+            return READY  # the same for every address: it only says that somebody listens
         if not self.app.sources.loaded:
             await self._load_sources()
             source = self.app.sources.get(scope["path_params"]["source"])
         headers = _headers(scope)
+        if method != "POST":
+            return _handshake(self._incoming(scope, headers, b""), source) or READY
         if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise Refused(ENCODED, "content_encoding")
         body = await _body(receive)
         failpoint("intake.received")
-        incoming = Incoming(
-            method=method,
-            url=_url(self.app.settings.public_url, scope),
-            headers=headers,
-            body=body,
-            token=scope["path_params"].get("token", ""),
-            received_at=self.app.clock.now(),
-        )
+        incoming = self._incoming(scope, headers, body)
+        if (asked := _handshake(incoming, source)) is not None:
+            return asked
 
         # 1. Who sends this? The raw bytes decide, before anything is read from them.
         provider = PROVIDERS[source.provider if source else _DECOY.provider]
@@ -137,6 +134,16 @@ class Webhooks:
         # 3. The answer waits for the commit of its batch.
         return provider.reply(await self.app.commits.submit(self.app, delivery))
 
+    def _incoming(self, scope: Scope, headers: dict[str, str], body: bytes) -> Incoming:
+        return Incoming(
+            method=scope["method"],
+            url=_url(self.app.settings.public_url, scope),
+            headers=headers,
+            body=body,
+            token=scope["path_params"].get("token", ""),
+            received_at=self.app.clock.now(),
+        )
+
     async def _load_sources(self) -> None:
         try:
             async with asyncio.timeout(0.8):
@@ -148,15 +155,25 @@ class Webhooks:
 
 def verified(provider: Provider, incoming: Incoming, source: Source | None) -> bool:
     """Whether the delivery comes from who it says: a signature, a token in the address, or both, as configured."""
-    given = hashlib.sha256(incoming.token.encode("utf-8", "surrogatepass")).digest()
     expected = (source or _DECOY).token_digest
-    token = hmac.compare_digest(given, expected or given)
+    token = _token_fits(incoming, expected)
     if source is None:
         provider.verify(incoming, _DECOY, now=incoming.received_at)
         return False
     if source.secrets:
         return provider.verify(incoming, source, now=incoming.received_at) and token
     return bool(expected) and token and not provider.NEEDS_SECRET
+
+
+def _token_fits(incoming: Incoming, expected: bytes) -> bool:
+    given = hashlib.sha256(incoming.token.encode("utf-8", "surrogatepass")).digest()
+    return hmac.compare_digest(given, expected or given)
+
+
+def _handshake(incoming: Incoming, source: Source | None) -> Reply | None:
+    asked = None if source is None else PROVIDERS[source.provider].handshake(incoming, source)
+    # The token is looked at only when something was asked: most deliveries ask nothing.
+    return asked if asked and source and _token_fits(incoming, source.token_digest) else None
 
 
 def create_public(app: App) -> ASGIApp:

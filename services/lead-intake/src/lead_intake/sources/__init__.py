@@ -16,6 +16,12 @@ class Provider(Protocol):
     NEEDS_SECRET: bool
     """True where the provider always signs, so that a URL token alone is not enough."""
 
+    def handshake(self, incoming: Incoming, source: Source) -> Reply | None:
+        """The answer to what the provider asks before it sends anything, by GET or POST; None when it asks nothing.
+
+        Asked before `verify`, of a source whose token (if it has one) is right. Stores nothing, never raises.
+        """
+
     def verify(self, incoming: Incoming, source: Source, *, now: datetime) -> bool:
         """True when one of the source's secrets made this delivery. Constant time, raw bytes, never raises."""
 

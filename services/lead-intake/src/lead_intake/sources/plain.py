@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from lead_intake.delivery import Incoming, Outcome, Reply, Result
+from lead_intake.delivery import Incoming, Inquiry, Outcome, Reply, Result, Source, Unparsable
 
 MAX_ENTRIES = 100
 """HubSpot's largest batch; nobody sends more."""
@@ -30,6 +31,21 @@ def any_same(given: str, candidates: Iterable[str | bytes]) -> bool:
     for candidate in candidates:
         found |= same(given, candidate)
     return found
+
+
+def each(record: Any, read: Callable[[dict[str, Any], Source], Inquiry], source: Source) -> Inquiry:
+    """One entry of a batch: what cannot be read of it waits in quarantine and does not hold up the others."""
+    if not isinstance(record, dict):
+        return Inquiry("", {}, quarantined="not_an_object")
+    try:
+        return read(record, source)
+    except Unparsable as error:
+        return Inquiry("", {}, quarantined=error.reason)
+
+
+def no_handshake(incoming: Incoming, source: Source) -> Reply | None:
+    """For providers that ask nothing before they send."""
+    return None
 
 
 def kept(incoming: Incoming) -> bytes:
