@@ -4,12 +4,39 @@ Values are invented, names and nesting are the providers'. `X.expected.json` bes
 from it.
 """
 
-from intake_providers import generic, google_ads, hubspot, standard_webhooks, tally, typeform
+from intake_providers import (
+    calendly,
+    generic,
+    google_ads,
+    gravity_forms,
+    hubspot,
+    jotform,
+    standard_webhooks,
+    tally,
+    tilda,
+    typeform,
+    unbounce,
+    vk_lead_forms,
+    webflow,
+)
 from intake_providers.sample import EMAIL, PHONE, PUBLIC_URL, Sample
 
 __all__ = ["EMAIL", "PHONE", "PUBLIC_URL", "SAMPLES", "Sample"]
 
-SAMPLES = {
-    module.SAMPLE.provider: module.SAMPLE
-    for module in (generic, google_ads, hubspot, standard_webhooks, tally, typeform)
-}
+_MODULES = (
+    calendly,
+    generic,
+    google_ads,
+    gravity_forms,
+    hubspot,
+    jotform,
+    standard_webhooks,
+    tally,
+    tilda,
+    typeform,
+    unbounce,
+    vk_lead_forms,
+    webflow,
+)
+
+SAMPLES = {module.SAMPLE.provider: module.SAMPLE for module in _MODULES}

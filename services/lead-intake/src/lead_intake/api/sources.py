@@ -23,7 +23,7 @@ from lead_intake import store
 from lead_intake.api.answers import PROBLEMS, Body, Moment, SourceId, app_of, plain
 from lead_intake.delivery import Incoming, Source, Unparsable
 from lead_intake.entry import Entry, entry_of, stored_key
-from lead_intake.sources import PROVIDERS
+from lead_intake.sources import PROVIDERS, SETTINGS
 from lead_intake.touches import TOUCH_KINDS
 
 router = APIRouter()
@@ -332,7 +332,8 @@ def _check(
             faults.append((f"/secrets/{n}", problem))
     if adding and PROVIDERS[provider].NEEDS_SECRET and not secrets:
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
-    possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind"}
+    own = SETTINGS.get(provider, {})
+    possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind", *own}
     faults += [
         (f"/settings/{name}", f"possible are {', '.join(sorted(possible))}") for name in settings.keys() - possible
     ]
@@ -341,6 +342,11 @@ def _check(
             faults.append((f"/settings/{name}", "the name of a header"))
     if settings.get("signature_encoding", "hex") not in ("hex", "base64"):
         faults.append(("/settings/signature_encoding", "hex or base64"))
+    faults += [
+        (f"/settings/{name}", "not of the form that this setting has")
+        for name, form in own.items()
+        if name in settings and not form.fullmatch(settings[name])
+    ]
     if settings.get("touch_kind", "form") not in TOUCH_KINDS:
         faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
     if faults:

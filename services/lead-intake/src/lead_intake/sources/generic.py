@@ -52,7 +52,7 @@ def verify(incoming: Incoming, source: Source, *, now: datetime) -> bool:
         if in_hex:
             given = given.lower()
         return any_same(given, (d.hex() if in_hex else base64.b64encode(d) for d in digests))
-    return any_same(_presented(incoming, source), source.secrets)
+    return any_same(presented(incoming, source), source.secrets)
 
 
 def parse(incoming: Incoming, source: Source) -> list[Inquiry]:
@@ -116,7 +116,8 @@ def leaves(record: Any) -> Iterator[tuple[str, Any]]:
             return
 
 
-def _presented(incoming: Incoming, source: Source) -> str:
+def presented(incoming: Incoming, source: Source) -> str:
+    """The secret that a request shows in a header, by the source's settings; "" when it shows none."""
     header = str(source.settings.get("secret_header", "")).lower()
     if header:
         return incoming.headers.get(header, "")

@@ -6,8 +6,6 @@ Source: developers.google.com/google-ads/webhook/docs (overview, implementation,
 
 from __future__ import annotations
 
-import json
-import re
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +13,7 @@ from lead_intake import mapping
 from lead_intake.delivery import Incoming, Inquiry, Reply, Result, Source, Unparsable
 from lead_intake.normalise import timestamp
 from lead_intake.reading import json_object
-from lead_intake.sources.plain import any_same, no_handshake, no_secret_problem
+from lead_intake.sources.plain import any_same, kept_without, no_handshake, no_secret_problem
 
 NEEDS_SECRET = True
 handshake = no_handshake
@@ -34,7 +32,6 @@ _COLUMNS = {
     "JOB_TITLE": "job_title",
     "COUNTRY": "country",
 }
-_KEY = re.compile(rb'("google_key"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
 
 def verify(incoming: Incoming, source: Source, *, now: datetime) -> bool:
@@ -85,12 +82,4 @@ def reply(result: Result) -> Reply:
 
 
 def kept(incoming: Incoming) -> bytes:
-    body, count = _KEY.subn(rb'\1"removed"', incoming.body)
-    if count:
-        return body
-    try:  # the name itself was written with escapes
-        lead = json_object(incoming)
-    except Unparsable:
-        return incoming.body
-    lead.pop("google_key", None)
-    return json.dumps(lead).encode()
+    return kept_without(incoming, "google_key")
