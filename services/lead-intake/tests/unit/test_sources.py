@@ -1,10 +1,13 @@
 """What is special about single providers, and the published signature vectors. The rest: `test_conformance`."""
 
+import base64
 import dataclasses
+import hmac
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from intake_samples import BODIES, PUBLIC_URL, SECRETS, signed
 
 from lead_intake.delivery import Incoming, Source
@@ -84,6 +87,37 @@ def test_the_published_vectors_with_a_signed_time_verify_in_time(
     signed = source(provider, secrets=(secret,))
     assert PROVIDERS[provider].verify(arrived, signed, now=at)
     assert not PROVIDERS[provider].verify(arrived, signed, now=at + timedelta(minutes=6))
+
+
+def test_a_public_key_takes_what_its_private_key_signed_and_nothing_else() -> None:
+    key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    public = "whpk_" + base64.b64encode(key.public_key().public_bytes_raw()).decode()
+    at, body = str(int(NOW.timestamp())), b'{"type":"lead.created","data":{"id":"L1"}}'
+    webhooks = PROVIDERS["standard_webhooks"]
+    assert webhooks.secret_problem(public) == ""
+    assert webhooks.secret_problem("whpk_c2hvcnQ=") != ""
+
+    def taken(signer: Ed25519PrivateKey, sent: bytes, version: str = "v1a") -> bool:
+        signature = base64.b64encode(signer.sign(f"msg_1.{at}.".encode() + body)).decode()
+        headers = {
+            "webhook-id": "msg_1", "webhook-timestamp": at, "webhook-signature": f"v1,AAAA {version},{signature}",
+        }  # fmt: skip
+        arrived = Incoming("POST", "", headers, sent, "", NOW)
+        return webhooks.verify(arrived, source("standard_webhooks", secrets=(public,)), now=NOW)
+
+    assert taken(key, body)
+    assert not taken(other, body)
+    assert not taken(key, body + b" ")
+    assert not taken(key, body, version="v1")
+    # The public key is known to everybody: it must not serve as a shared secret.
+    forged = hmac.digest(base64.b64decode(public[5:]), f"msg_1.{at}.".encode() + body, "sha256")
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": at,
+        "webhook-signature": "v1," + base64.b64encode(forged).decode(),
+    }
+    arrived = Incoming("POST", "", headers, body, "", NOW)
+    assert not webhooks.verify(arrived, source("standard_webhooks", secrets=(public,)), now=NOW)
 
 
 def test_vk_is_taken_only_from_the_group_of_the_source() -> None:
