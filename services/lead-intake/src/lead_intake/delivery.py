@@ -64,7 +64,8 @@ class Inquiry:
     """What one entry of a delivery says, in the provider-independent names of `mapping.FIELDS`.
 
     `key` is the provider's id of the entry ("" when there is none). `refused` and `quarantined` carry a
-    reason code when the entry itself, not the whole body, cannot be taken.
+    reason code when the entry itself, not the whole body, cannot be taken. `continues` is the key of the entry that
+    this one carries on (a booking that was moved): what it does not say of its origin, that one said.
     """
 
     key: str
@@ -74,6 +75,7 @@ class Inquiry:
     test: bool = False
     refused: str = ""
     quarantined: str = ""
+    continues: str = ""
 
 
 @dataclass(frozen=True, slots=True)
