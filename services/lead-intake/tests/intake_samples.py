@@ -16,6 +16,9 @@ SECRETS = {
     "typeform": "tf-secret-1",
     "tally": "tally-secret-1",
     "hubspot": "hs-client-secret-1",
+    "meta": "meta-app-secret-1",
+    "linkedin": "li-client-secret-1",
+    "tiktok": "tt-secret-1",
 }
 PUBLIC_URL = "http://127.0.0.1:8100"
 
@@ -105,6 +108,49 @@ def hubspot(key: str, email: str, phone: str = "", **more: Any) -> bytes:
     ).encode()
 
 
+def tiktok(key: str, email: str, phone: str = "", **more: Any) -> bytes:
+    told = {"name": "Anna Petrova", "email": email, "phone_number": phone} | more
+    entry = {
+        "id": key,
+        "page_id": "7511002233445566778",
+        "create_time": 1767600000,
+        "campaign_id": "1811002233445566",
+        "adgroup_id": "1811002233445577",
+        "ad_id": "1811002233445588",
+        "changes": [{"field": name, "value": value} for name, value in told.items() if value],
+    }
+    return json.dumps({"object": 1, "time": 1767600005, "request_id": "2026", "entry": [entry]}).encode()
+
+
+def meta(*lead_ids: str, page_id: str = "104882771900001", **more: Any) -> bytes:
+    value = {"page_id": page_id, "form_id": "733300112233445", "created_time": 1772438400} | more
+    changes = [{"field": "leadgen", "value": {"leadgen_id": id} | value} for id in lead_ids]
+    # As Meta sends it: what is not ASCII stands escaped, and that is what it signs.
+    return json.dumps({"object": "page", "entry": [{"id": page_id, "time": 1772438405, "changes": changes}]}).encode()
+
+
+def linkedin(response: str, action: str = "CREATED", **more: Any) -> bytes:
+    return json.dumps(
+        {
+            "type": "LEAD_ACTION",
+            "leadGenFormResponse": f"urn:li:leadGenFormResponse:{response}",
+            "leadGenForm": "urn:li:versionedLeadGenForm:(urn:li:leadGenForm:112233,1)",
+            "owner": {"sponsoredAccount": "urn:li:sponsoredAccount:508812345"},
+            "associatedEntity": {"sponsoredCreative": "urn:li:sponsoredCreative:330044551"},
+            "leadType": "SPONSORED",
+            "leadAction": action,
+            "occurredAt": 1772438400123,
+        }
+        | more
+    ).encode()
+
+
+def hubspot_events(*events: dict[str, Any]) -> bytes:
+    told = {"eventId": 1, "subscriptionId": 445566, "portalId": 1234567, "appId": 778899, "attemptNumber": 0}
+    base = told | {"occurredAt": 1772438400123, "objectId": 332507367156, "subscriptionType": "contact.creation"}
+    return json.dumps([base | event for event in events]).encode()
+
+
 BODIES: dict[str, Callable[..., bytes]] = {
     "generic": generic,
     "standard_webhooks": standard_webhooks,
@@ -112,7 +158,9 @@ BODIES: dict[str, Callable[..., bytes]] = {
     "typeform": typeform,
     "tally": tally,
     "hubspot": hubspot,
+    "tiktok": tiktok,
 }
+"""The providers whose deliveries hold the lead; those of the others only name it."""
 
 
 def signed(
@@ -136,6 +184,14 @@ def signed(
         headers["typeform-signature"] = "sha256=" + b64(secret.encode(), body)
     elif provider == "tally":
         headers["tally-signature"] = b64(secret.encode(), body)
+    elif provider == "meta":
+        headers["x-hub-signature-256"] = "sha256=" + hmac.digest(secret.encode(), body, hashlib.sha256).hex()
+    elif provider == "linkedin":
+        headers["x-li-signature"] = hmac.digest(secret.encode(), b"hmacsha256=" + body, hashlib.sha256).hex()
+    elif provider == "tiktok":
+        at = str(int(now.timestamp()))
+        s = hmac.digest(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hex()
+        headers["tiktok-signature"] = f"t={at},s={s}"
     elif provider == "hubspot":
         at = str(int(now.timestamp() * 1000))
         headers["x-hubspot-request-timestamp"] = at

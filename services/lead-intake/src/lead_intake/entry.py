@@ -16,7 +16,7 @@ from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import features, normalise
-from lead_intake.delivery import Incoming, Inquiry, Outcome, Source
+from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source
 from lead_intake.touches import Origin, origin_of
 
 LONGEST_KEY = 1_000
@@ -42,13 +42,18 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a delivery. It is open (`person` given) or settled before the ledger (`outcome` given)."""
+    """One entry of a delivery. It is open (`person` given), to be looked up, or settled before the ledger (`outcome`).
+
+    `forgets` is the key of an entry whose person is to be forgotten.
+    """
 
     key: str
     occurred_at: datetime
     person: Person | None = None
     outcome: Outcome | None = None
     reason: str = ""
+    lookup: Lookup | None = None
+    forgets: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +113,14 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     """One entry. A time in the future is the sender's clock: it is capped."""
     at = min(inquiry.occurred_at or received_at, received_at)
     if inquiry.refused:
-        return Entry(key, at, outcome=Outcome.REFUSED, reason=inquiry.refused)
+        forgets = stored_key(inquiry.forgets)
+        return Entry(key, at, outcome=Outcome.REFUSED, reason=inquiry.refused, forgets=forgets)
     if inquiry.quarantined:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason=inquiry.quarantined)
     if inquiry.test:
         return Entry(key, at, outcome=Outcome.TEST)
+    if inquiry.lookup is not None:
+        return Entry(key, at, outcome=Outcome.PENDING, lookup=inquiry.lookup)
     told = inquiry.fields
     email = normalise.email(told["email"]) if told.get("email") else ""
     phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")

@@ -1,7 +1,7 @@
 """The public door: a plain ASGI route, since the framework would cost more than all its checks.
 
 An unknown source, a wrong token and a bad signature get the same bytes. Whatever comes in, the answer is one of a
-closed list; nothing of the request is ever repeated in it.
+closed list; nothing of the request is ever repeated in it, but the challenge of a provider that proved itself.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import secrets
 from functools import lru_cache
 from typing import Final
+from urllib.parse import parse_qsl
 
 from prometheus_client import Counter
 from starlette.routing import Route, Router
@@ -26,7 +27,7 @@ from lead_intake.app import App
 from lead_intake.delivery import Incoming, Reply, Source, Unparsable
 from lead_intake.entry import delivery_of, unreadable
 from lead_intake.group_commit import Busy
-from lead_intake.sources import PROVIDERS, Provider
+from lead_intake.sources import HANDSHAKES, PROVIDERS, Provider
 
 LARGEST_BODY = 256 * 1024
 SLOWEST_BODY_S = 10.0
@@ -52,8 +53,12 @@ TOO_LARGE = _problem(413, "The body is too large", "At most 262144 bytes are tak
 TOO_SLOW = _problem(408, "The body came too slowly", "Send it within ten seconds.", connection="close")
 ENCODED = _problem(415, "Encoded bodies are not taken", "Send the body without Content-Encoding.")
 METHOD = _problem(405, "Only POST carries deliveries", "Use POST.", allow="POST, GET, HEAD")
+NOT_GREETED = _problem(403, "Not accepted", "Check the address and the verify token.")
 BUSY = _problem(503, "Not stored", "Nothing was acknowledged. Send it again.", retry_after="1")
 FAULT = _problem(503, "Not stored", "The fault is ours. Send it again.", retry_after="30")
+
+_ASKS = frozenset({"hub.mode", "hub.challenge", "challengeCode"})
+"""What a provider asks by GET before it sends anything."""
 
 # An unknown source costs the same check as a known one with a bad signature.
 _DECOY: Final = Source("", "generic", secrets=(secrets.token_hex(),), settings={"signature_header": "x-signature"})
@@ -95,6 +100,8 @@ class Webhooks:
     async def _answer(self, scope: Scope, receive: Receive, source: Source | None) -> Reply:
         method = scope["method"]
         if method in ("GET", "HEAD"):
+            if method == "GET" and scope["query_string"]:
+                return await self._greeted(scope)
             return READY  # the same for every address: it only says that somebody listens
         if method != "POST":
             return METHOD
@@ -137,6 +144,22 @@ class Webhooks:
         # 3. The answer waits for the commit of its batch.
         return provider.reply(await self.app.commits.submit(self.app, delivery))
 
+    async def _greeted(self, scope: Scope) -> Reply:
+        """Answer a provider that asks who listens; any other query is none of ours."""
+        query = _query(scope)
+        if not _ASKS & query.keys():
+            return READY
+        if not self.app.sources.loaded:
+            await self._load_sources()
+        source = self.app.sources.get(scope["path_params"]["source"])
+        handshake = HANDSHAKES.get(source.provider) if source else None
+        answer = None
+        if source is not None and handshake is not None and _token_fits(scope["path_params"].get("token", ""), source):
+            answer = handshake(query, source)
+        if answer is None:
+            raise Refused(NOT_GREETED, "handshake")
+        return answer
+
     async def _load_sources(self) -> None:
         try:
             async with asyncio.timeout(0.8):
@@ -148,15 +171,19 @@ class Webhooks:
 
 def verified(provider: Provider, incoming: Incoming, source: Source | None) -> bool:
     """Whether the delivery comes from who it says: a signature, a token in the address, or both, as configured."""
-    given = hashlib.sha256(incoming.token.encode("utf-8", "surrogatepass")).digest()
     expected = (source or _DECOY).token_digest
-    token = hmac.compare_digest(given, expected or given)
+    token = _token_fits(incoming.token, source or _DECOY)
     if source is None:
         provider.verify(incoming, _DECOY, now=incoming.received_at)
         return False
     if source.secrets:
         return provider.verify(incoming, source, now=incoming.received_at) and token
     return bool(expected) and token and not provider.NEEDS_SECRET
+
+
+def _token_fits(token: str, source: Source) -> bool:
+    given = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    return hmac.compare_digest(given, source.token_digest or given)
 
 
 def create_public(app: App) -> ASGIApp:
@@ -195,6 +222,14 @@ async def _body(receive: Receive) -> bytes:
 
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(scope["query_string"].decode("latin-1")[:4_000], keep_blank_values=True, max_num_fields=50)
+    except ValueError:
+        return {}
+    return dict(reversed(pairs))  # of a repeated name the first counts
 
 
 def _url(public_url: str, scope: Scope) -> str:

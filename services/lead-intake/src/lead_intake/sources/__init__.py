@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
 from lead_intake.delivery import Incoming, Inquiry, Reply, Result, Source
-from lead_intake.sources import generic, google_ads, hubspot, standard_webhooks, tally, typeform
+from lead_intake.sources import generic, google_ads, hubspot, linkedin, meta, standard_webhooks, tally, tiktok, typeform
 
 
 class Provider(Protocol):
@@ -39,4 +39,16 @@ PROVIDERS: Mapping[str, Provider] = {
     "typeform": typeform,
     "tally": tally,
     "hubspot": hubspot,
+    "meta": meta,
+    "linkedin": linkedin,
+    "tiktok": tiktok,
 }
+
+HANDSHAKES: Mapping[str, Callable[[Mapping[str, str], Source], Reply | None]] = {
+    "meta": meta.handshake,
+    "linkedin": linkedin.handshake,
+}
+"""Who asks by GET, before anything is sent, whether somebody of ours listens; None is no."""
+
+TOKEN_ALWAYS = frozenset(name for name, provider in PROVIDERS.items() if getattr(provider, "NEEDS_TOKEN", False))
+"""Whose signature cannot be relied on: their address carries a token, whatever else proves them."""
