@@ -21,7 +21,12 @@ class Fetching:
     http: httpx2.AsyncClient
 
     async def given(self, provider: str, *, token: str | None = TOKEN, **more: Any) -> dict[str, Any]:
-        body = {"id": provider, "provider": provider, "secrets": [SECRETS[provider]], "default_region": "ES"}
+        body = {
+            "id": provider,
+            "provider": provider,
+            "secrets": [SECRETS.get(provider, "tt-secret-1")],
+            "default_region": "ES",
+        }
         body |= {"credentials": {"access_token": token} if token else {}} | more
         answer = await self.intake.api.post("/v1/sources", json=body)
         assert answer.status_code == 201, answer.text

@@ -74,8 +74,10 @@ class Inquiry:
     """What one entry of a delivery says, in the provider-independent names of `mapping.FIELDS`.
 
     `key` is the provider's id of the entry ("" when there is none). `refused` and `quarantined` carry a
-    reason code when the entry itself, not the whole body, cannot be taken. `lookup` says that the provider told of
-    the entry without its contents. `forgets` is the key of an entry whose person is to be forgotten.
+    reason code when the entry itself, not the whole body, cannot be taken. `continues` is the key of the entry that
+    this one carries on (a booking that was moved): what it does not say of its origin, that one said. `lookup` says
+    that the provider told of the entry without its contents. `forgets` is the key of an entry whose person is to be
+    forgotten.
     """
 
     key: str
@@ -85,6 +87,7 @@ class Inquiry:
     test: bool = False
     refused: str = ""
     quarantined: str = ""
+    continues: str = ""
     lookup: Lookup | None = None
     forgets: str = ""
 

@@ -15,11 +15,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """The words of a text, so that a list of names reads like one."""
     return frozenset(text.split())
 
 
-FIELDS = _words(
+FIELDS = words(
     """
     id occurred_at form_id test email phone full_name first_name last_name company_name job_title
     country language message website employees industry product timeline budget budget_currency

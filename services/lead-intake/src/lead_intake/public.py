@@ -13,7 +13,6 @@ import json
 import secrets
 from functools import lru_cache
 from typing import Final
-from urllib.parse import parse_qsl
 
 from prometheus_client import Counter
 from starlette.routing import Route, Router
@@ -27,7 +26,8 @@ from lead_intake.app import App
 from lead_intake.delivery import Incoming, Reply, Source, Unparsable
 from lead_intake.entry import delivery_of, unreadable
 from lead_intake.group_commit import Busy
-from lead_intake.sources import HANDSHAKES, PROVIDERS, Provider
+from lead_intake.reading import query_of
+from lead_intake.sources import PROVIDERS, Provider
 
 LARGEST_BODY = 256 * 1024
 SLOWEST_BODY_S = 10.0
@@ -99,28 +99,28 @@ class Webhooks:
 
     async def _answer(self, scope: Scope, receive: Receive, source: Source | None) -> Reply:
         method = scope["method"]
-        if method in ("GET", "HEAD"):
-            if method == "GET" and scope["query_string"]:
-                return await self._greeted(scope)
-            return READY  # the same for every address: it only says that somebody listens
-        if method != "POST":
+        if method not in ("POST", "GET", "HEAD"):
             return METHOD
+        if method != "POST" and not scope["query_string"]:
+            return READY  # the same for every address: it only says that somebody listens
         if not self.app.sources.loaded:
             await self._load_sources()
             source = self.app.sources.get(scope["path_params"]["source"])
         headers = _headers(scope)
+        if method != "POST":
+            question = self._incoming(scope, headers, b"")
+            if (answer := _handshake(question, source)) is not None:
+                return answer
+            if _ASKS & query_of(question).keys():
+                raise Refused(NOT_GREETED, "handshake")
+            return READY
         if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise Refused(ENCODED, "content_encoding")
         body = await _body(receive)
         failpoint("intake.received")
-        incoming = Incoming(
-            method=method,
-            url=_url(self.app.settings.public_url, scope),
-            headers=headers,
-            body=body,
-            token=scope["path_params"].get("token", ""),
-            received_at=self.app.clock.now(),
-        )
+        incoming = self._incoming(scope, headers, body)
+        if (asked := _handshake(incoming, source)) is not None:
+            return asked
 
         # 1. Who sends this? The raw bytes decide, before anything is read from them.
         provider = PROVIDERS[source.provider if source else _DECOY.provider]
@@ -144,21 +144,15 @@ class Webhooks:
         # 3. The answer waits for the commit of its batch.
         return provider.reply(await self.app.commits.submit(self.app, delivery))
 
-    async def _greeted(self, scope: Scope) -> Reply:
-        """Answer a provider that asks who listens; any other query is none of ours."""
-        query = _query(scope)
-        if not _ASKS & query.keys():
-            return READY
-        if not self.app.sources.loaded:
-            await self._load_sources()
-        source = self.app.sources.get(scope["path_params"]["source"])
-        handshake = HANDSHAKES.get(source.provider) if source else None
-        answer = None
-        if source is not None and handshake is not None and _token_fits(scope["path_params"].get("token", ""), source):
-            answer = handshake(query, source)
-        if answer is None:
-            raise Refused(NOT_GREETED, "handshake")
-        return answer
+    def _incoming(self, scope: Scope, headers: dict[str, str], body: bytes) -> Incoming:
+        return Incoming(
+            method=scope["method"],
+            url=_url(self.app.settings.public_url, scope),
+            headers=headers,
+            body=body,
+            token=scope["path_params"].get("token", ""),
+            received_at=self.app.clock.now(),
+        )
 
     async def _load_sources(self) -> None:
         try:
@@ -172,7 +166,7 @@ class Webhooks:
 def verified(provider: Provider, incoming: Incoming, source: Source | None) -> bool:
     """Whether the delivery comes from who it says: a signature, a token in the address, or both, as configured."""
     expected = (source or _DECOY).token_digest
-    token = _token_fits(incoming.token, source or _DECOY)
+    token = _token_fits(incoming, expected)
     if source is None:
         provider.verify(incoming, _DECOY, now=incoming.received_at)
         return False
@@ -181,9 +175,15 @@ def verified(provider: Provider, incoming: Incoming, source: Source | None) -> b
     return bool(expected) and token and not provider.NEEDS_SECRET
 
 
-def _token_fits(token: str, source: Source) -> bool:
-    given = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-    return hmac.compare_digest(given, source.token_digest or given)
+def _token_fits(incoming: Incoming, expected: bytes) -> bool:
+    given = hashlib.sha256(incoming.token.encode("utf-8", "surrogatepass")).digest()
+    return hmac.compare_digest(given, expected or given)
+
+
+def _handshake(incoming: Incoming, source: Source | None) -> Reply | None:
+    asked = None if source is None else PROVIDERS[source.provider].handshake(incoming, source)
+    # The token is looked at only when something was asked: most deliveries ask nothing.
+    return asked if asked and source and _token_fits(incoming, source.token_digest) else None
 
 
 def create_public(app: App) -> ASGIApp:
@@ -222,14 +222,6 @@ async def _body(receive: Receive) -> bytes:
 
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def _query(scope: Scope) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(scope["query_string"].decode("latin-1")[:4_000], keep_blank_values=True, max_num_fields=50)
-    except ValueError:
-        return {}
-    return dict(reversed(pairs))  # of a repeated name the first counts
 
 
 def _url(public_url: str, scope: Scope) -> str:

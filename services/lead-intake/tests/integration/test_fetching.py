@@ -2,12 +2,14 @@
 
 import asyncio
 import dataclasses
+import hmac
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from intake_samples import hubspot_events, linkedin, meta, tiktok
+from intake_providers import SAMPLES
+from intake_samples import hubspot_events, linkedin, meta
 from provider_server import TOKEN, graph_error, linkedin_lead, meta_lead, open_providers
 from reaching import Fetching, outcomes
 
@@ -438,15 +440,23 @@ async def test_tiktok_is_known_by_its_address_and_its_signature_only_where_one_c
     url = (await fetching.given("tiktok", settings={"advertiser_id": "42"}))["webhook_url"]
     assert fetching.intake.public is not None
     token = url.rpartition("/")[2]
-    body = tiktok("7590011223344556677", "anna@example.com")
+    body = SAMPLES["tiktok"].body("7590011223344556677", "anna@example.com")
+    good = {"content-type": "application/json"}
+    signature = hmac.digest(b"tt-secret-1", b"1767600000." + body, "sha256").hex()
+    good["tiktok-signature"] = f"t=1767600000,s={signature}"
+    assert (await fetching.intake.public.post(url, content=body, headers=good)).status_code == 200
     assert (await fetching.push("tiktok", body, token=token)).status_code == 200
-    assert (await fetching.push("tiktok", tiktok("2", "b@example.com"))).status_code == 401
+    assert (await fetching.push("tiktok", SAMPLES["tiktok"].body("2", "b@example.com"))).status_code == 401
     plain = {"content-type": "application/json"}
-    assert (await fetching.intake.public.post(url, content=tiktok("3", "c@example.com"), headers=plain)).is_success
+    assert (
+        await fetching.intake.public.post(url, content=SAMPLES["tiktok"].body("3", "c@example.com"), headers=plain)
+    ).is_success
     forged = plain | {"tiktok-signature": "t=1767600000,s=" + "0" * 64}
-    answer = await fetching.intake.public.post(url, content=tiktok("4", "d@example.com"), headers=forged)
+    answer = await fetching.intake.public.post(
+        url, content=SAMPLES["tiktok"].body("4", "d@example.com"), headers=forged
+    )
     assert answer.status_code == 401
-    assert await outcomes(fetching.intake) == ["created", "created"]
+    assert await outcomes(fetching.intake) == ["created", "duplicate", "touch_only"]
 
 
 async def test_a_lead_of_tiktok_without_answers_is_looked_up(fetching: Fetching) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from intake_samples import linkedin, meta, tiktok
+from intake_providers import SAMPLES
+from intake_samples import linkedin, meta
 from provider_server import TOKEN, graph_error, linkedin_lead, meta_lead, open_providers
 from reaching import Fetching, outcomes
 
@@ -184,7 +185,9 @@ async def test_tiktok_s_exports_are_read_by_form_and_region(
         export = packed.getvalue()
     fetching.providers.exports["us"] = export
     fetching.providers.polls_until_done = 3
-    await fetching.push("tiktok", tiktok("7012345678901234567", "jane@example.com"), token=url.rpartition("/")[2])
+    await fetching.push(
+        "tiktok", SAMPLES["tiktok"].body("7012345678901234567", "jane@example.com"), token=url.rpartition("/")[2]
+    )
     assert await reconcile(fetching)
     assert await outcomes(fetching.intake) == ["created", "created"]
     touched = (await fetching.intake.outbox())[-2].body

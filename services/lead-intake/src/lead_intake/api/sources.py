@@ -26,8 +26,9 @@ from lead_intake.delivery import Incoming, Source, Unparsable
 from lead_intake.entry import Entry, entry_of, stored_key
 from lead_intake.fetching import store as fetching_store
 from lead_intake.fetching.api import Credential, FetchingOut, fetchings
-from lead_intake.fetching.providers import CREDENTIALS, SETTINGS
-from lead_intake.sources import PROVIDERS, TOKEN_ALWAYS
+from lead_intake.fetching.providers import CREDENTIALS
+from lead_intake.fetching.providers import SETTINGS as FETCHING_SETTINGS
+from lead_intake.sources import PROVIDERS, SETTINGS, TOKEN_ALWAYS
 from lead_intake.touches import TOUCH_KINDS
 
 router = APIRouter()
@@ -368,7 +369,7 @@ def _check(
             faults.append((f"/secrets/{n}", problem))
     if adding and PROVIDERS[provider].NEEDS_SECRET and not secrets:
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
-    own = SETTINGS.get(provider, {})
+    own = {**SETTINGS.get(provider, {}), **FETCHING_SETTINGS.get(provider, {})}
     possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind", *own}
     faults += [
         (f"/settings/{name}", f"possible are {', '.join(sorted(possible))}") for name in settings.keys() - possible

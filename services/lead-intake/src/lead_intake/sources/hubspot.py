@@ -16,12 +16,23 @@ from lead_intake import mapping
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Source, Unparsable
 from lead_intake.normalise import timestamp
 from lead_intake.reading import MAX_FIELDS, data_of
-from lead_intake.sources.plain import MAX_ENTRIES, any_same, kept, mac, no_secret_problem, receipt_reply
+from lead_intake.sources.generic import presented
+from lead_intake.sources.plain import (
+    MAX_ENTRIES,
+    any_same,
+    each,
+    kept,
+    mac,
+    no_handshake,
+    no_secret_problem,
+    receipt_reply,
+)
 
-__all__ = ["NEEDS_SECRET", "kept", "parse", "reply", "secret_problem", "verify"]
+__all__ = ["NEEDS_SECRET", "handshake", "kept", "parse", "reply", "secret_problem", "verify"]
 
 NEEDS_SECRET = False
 TOLERANCE_MS = 300_000
+handshake = no_handshake
 CONTACTS = "0-1"
 INQUIRY_PROPERTIES = "recent_conversion_date,recent_conversion_event_name,num_conversion_events"
 """Properties that change when a known contact sends a form again; a source can name its own."""
@@ -55,6 +66,8 @@ def verify(incoming: Incoming, source: Source, *, now: datetime) -> bool:
             ),
         )
     given = incoming.headers.get("x-hubspot-signature", "").lower()
+    if not given:  # a workflow may show an API key in a header instead
+        return any_same(presented(incoming, source), source.secrets)
     if incoming.headers.get("x-hubspot-signature-version", "").lower() == "v1":
         signed = body
     else:
@@ -69,9 +82,11 @@ def parse(incoming: Incoming, source: Source) -> list[Inquiry]:
         raise Unparsable("empty")
     if len(records) > MAX_ENTRIES:
         raise Unparsable("too_many_entries")
-    if not all(isinstance(record, dict) for record in records):
-        raise Unparsable("not_an_object")
-    return [_event(r, source) if "subscriptionType" in r else _record(r, source) for r in records]
+    return [each(record, _inquiry, source) for record in records]
+
+
+def _inquiry(record: dict[str, Any], source: Source) -> Inquiry:
+    return _event(record, source) if "subscriptionType" in record else _record(record, source)
 
 
 def _event(event: dict[str, Any], source: Source) -> Inquiry:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from lead_intake import mapping
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Reply, Source, Unparsable
 from lead_intake.normalise import timestamp
-from lead_intake.reading import json_object
+from lead_intake.reading import json_object, query_of
 from lead_intake.sources.plain import any_same, kept, mac, no_secret_problem, receipt_reply
 
 __all__ = ["NEEDS_SECRET", "handshake", "kept", "parse", "reply", "secret_problem", "verify"]
@@ -30,9 +29,9 @@ SIGNED_PREFIX = b"hmacsha256="
 _CHALLENGE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def handshake(query: Mapping[str, str], source: Source) -> Reply | None:
+def handshake(incoming: Incoming, source: Source) -> Reply | None:
     """The challenge and its HMAC with the newest secret; None where it is no challenge."""
-    challenge = query.get("challengeCode", "")
+    challenge = query_of(incoming).get("challengeCode", "") if incoming.method == "GET" else ""
     if not _CHALLENGE.fullmatch(challenge) or not source.secrets:
         return None
     answer = {"challengeCode": challenge, "challengeResponse": mac(source.secrets[-1], challenge.encode()).hex()}

@@ -8,14 +8,13 @@ Source: developers.facebook.com, docs/graph-api/webhooks/getting-started and web
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from lead_intake import mapping
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Reply, Source, Unparsable
 from lead_intake.normalise import timestamp
-from lead_intake.reading import json_object
+from lead_intake.reading import json_object, query_of
 from lead_intake.sources.plain import any_same, kept, mac, no_secret_problem, receipt_reply, same
 
 __all__ = ["NEEDS_SECRET", "handshake", "kept", "parse", "reply", "secret_problem", "verify"]
@@ -29,8 +28,9 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _ABOUT = ("page_id", "ad_id", "adgroup_id")
 
 
-def handshake(query: Mapping[str, str], source: Source) -> Reply | None:
+def handshake(incoming: Incoming, source: Source) -> Reply | None:
     """The challenge alone, as it came, where the verify token is ours; None otherwise."""
+    query = query_of(incoming) if incoming.method == "GET" else {}
     expected = source.credentials.get("verify_token", "")
     known = same(query.get("hub.verify_token", ""), expected) and bool(expected)
     challenge = query.get("hub.challenge", "")

@@ -14,13 +14,14 @@ from lead_intake.delivery import Incoming, Inquiry, Source, Unparsable
 from lead_intake.normalise import timestamp
 from lead_intake.reading import json_object
 from lead_intake.sources.generic import inquiry_of
-from lead_intake.sources.plain import any_same, kept, mac, receipt_reply
+from lead_intake.sources.plain import any_same, kept, mac, no_handshake, receipt_reply
 
-__all__ = ["NEEDS_SECRET", "kept", "parse", "reply", "secret_problem", "verify"]
+__all__ = ["NEEDS_SECRET", "handshake", "kept", "parse", "reply", "secret_problem", "verify"]
 
 NEEDS_SECRET = True
 TOLERANCE_S = 300
 MAX_SIGNATURES = 10
+handshake = no_handshake
 reply = receipt_reply
 
 
