@@ -456,7 +456,7 @@ async def test_tiktok_is_known_by_its_address_and_its_signature_only_where_one_c
         url, content=SAMPLES["tiktok"].body("4", "d@example.com"), headers=forged
     )
     assert answer.status_code == 401
-    assert await outcomes(fetching.intake) == ["created", "duplicate", "touch_only"]
+    assert await outcomes(fetching.intake) == ["created", "duplicate", "created"]
 
 
 async def test_a_lead_of_tiktok_without_answers_is_looked_up(fetching: Fetching) -> None:

@@ -200,7 +200,7 @@ async def _survived(app: App, http: httpx2.AsyncClient, *, source: Source, job: 
 async def _settle(app: App, job: Job, *, source: Source, entry: Entry, well: bool, rest: timedelta) -> None:
     now = app.clock.now()
     was_invalid = False
-    async with app.db.begin() as tx:
+    async with app.settling, app.db.begin() as tx:
         if not await store.hold(tx, job):
             return
         failpoint("fetch.held")
@@ -229,7 +229,7 @@ async def _again_later(app: App, job: Job, *, failed: CallFailed) -> None:
         await _settle(app, job, source=Source(job.source_id, job.provider), entry=entry, well=False, rest=timedelta())
         return
     due_at = app.clock.now() + wait_of(job.attempt, jitter=random.random())  # noqa: S311 - spreads, decides nothing
-    async with app.db.begin() as tx:
+    async with app.settling, app.db.begin() as tx:
         await store.postpone(tx, job, due_at=due_at, reason=failed.reason, attempt=job.attempt + 1, malformed=malformed)
     log.info("fetch_postponed", source=job.source_id, job=job.id, reason=failed.reason, attempt=job.attempt + 1)
 
@@ -237,7 +237,7 @@ async def _again_later(app: App, job: Job, *, failed: CallFailed) -> None:
 async def _pause(app: App, source: Source, *, job: Job, wait: timedelta | None, reason: str) -> None:
     """Rest for the whole source; the job itself has used up none of its attempts."""
     now = app.clock.now()
-    async with app.db.begin() as tx:
+    async with app.settling, app.db.begin() as tx:
         state = await store.lock_state(tx, source.id)
         throttled = state.throttled + 1 if state else 1
         until = now + pause_of(throttled, wait=wait)
@@ -257,7 +257,7 @@ def pause_of(throttled: int, *, wait: timedelta | None) -> timedelta:
 
 async def _token_refused(app: App, job: Job, *, reason: str) -> None:
     now = app.clock.now()
-    async with app.db.begin() as tx:
+    async with app.settling, app.db.begin() as tx:
         await store.token_refused(tx, job.source_id, at=now, reason=reason, until=now + PROBE)
         await store.postpone(tx, job, due_at=now, reason=reason, attempt=job.attempt, malformed=job.malformed)
     log.warning("token_invalid", source=job.source_id, reason=reason)

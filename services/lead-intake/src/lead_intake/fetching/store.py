@@ -60,7 +60,12 @@ async def insert_jobs(tx: Tx, jobs: Sequence[NewJob]) -> None:
     await connection.executemany(
         "INSERT INTO fetch_job (id, source_id, provider, receipt_id, ordinal, key, lookup_id, form_id, about, "
         "occurred_at, created_at, due_at, expires_at, state, attempt, malformed, epoch) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb, $10, $11, $11, $12, 'waiting', 0, 0, 0)",
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb, $10, $11, $11, $12, 'waiting', 0, 0, 0) "
+        # An entry that is received once more (a replay) gets its job back, not a second one.
+        "ON CONFLICT (receipt_id, ordinal) DO UPDATE SET state = 'waiting', reason = '', attempt = 0, malformed = 0, "
+        "lookup_id = EXCLUDED.lookup_id, form_id = EXCLUDED.form_id, about = EXCLUDED.about, "
+        "due_at = EXCLUDED.due_at, expires_at = EXCLUDED.expires_at, lease_until = NULL, settled_at = NULL, "
+        "epoch = fetch_job.epoch + 1",
         [(*job[:8], json.dumps(dict(job.about)), *job[9:]) for job in jobs],
     )
     await insert_state(tx, sorted({job.source_id for job in jobs}), at=jobs[0].received_at)
