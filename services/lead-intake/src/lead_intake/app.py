@@ -16,7 +16,6 @@ from lead_intake.refusals import Refusals
 from lead_intake.settings import IntakeSettings
 from lead_intake.source_cache import SourceCache
 
-
 AT_ONCE = 3
 """Lookups that are written at a time: they may wait for each other's leads, and must not take every connection."""
 
