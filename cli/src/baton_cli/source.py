@@ -24,7 +24,8 @@ def add(
     ctx: typer.Context,
     id: Annotated[str, typer.Argument(help="Short name; it stands in the webhook's address.")],
     *,
-    provider: Annotated[str, typer.Option(help="generic, standard_webhooks, google_ads, meta, linkedin, hubspot, …")],
+    provider: Annotated[str | None, typer.Option(help="Who sends; docs/providers.md lists them.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Ready-made settings, see `baton source presets`.")] = None,
     name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
     region: Annotated[str | None, typer.Option(help="Country of phone numbers without a prefix, such as DE.")] = None,
     secret_file: Annotated[
@@ -48,12 +49,19 @@ def add(
     Secrets come from files, never from arguments, which others on the machine can see.
 
     Example: `baton source add site-form --provider generic --region DE --file mapping.yaml`
+    Example: `baton source add calls --preset call_tracking --region DE`
     """
+    if provider is None:
+        if preset is None:
+            raise typer.BadParameter("name who sends, or a preset of the generic source", param_hint="--provider")
+        provider = "generic"
     settings = settings_of(ctx)
     body: dict[str, Any] = {**(_document(settings_file) if settings_file else {}), "id": id, "provider": provider}
     body.setdefault("name", name or id)
     if region is not None:
         body["default_region"] = region
+    if preset is not None:
+        body["preset"] = preset
     if secret_file:
         body["secrets"] = [file.read_text("utf-8").strip() for file in secret_file]
     if credential_file:
@@ -145,6 +153,26 @@ def lookups_of(fetching: dict[str, Any]) -> str:
 
 
 @app.command()
+def presets(ctx: typer.Context, *, as_json: Json = False) -> None:
+    """List the ready-made settings for tools that the generic source reads.
+
+    Each says where its names come from: what is from memory should be tried with `baton source test`.
+
+    Example: `baton source presets`
+    """
+    found = pages(settings_of(ctx), "lead-intake", "/v1/source-presets", limit=200)
+    if as_json:
+        output.json_value(found)
+        return
+    rows = [[item.get("id"), item.get("name"), item.get("verified")] for item in found]
+    output.table(["preset", "for", "where its names come from"], rows, empty="no presets")
+    for item in found:
+        output.line(f"{item.get('id')}:", style="bold")
+        for number, step in enumerate(item.get("steps") or (), start=1):
+            output.line(f"  {number}. {step}")
+
+
+@app.command()
 def test(
     ctx: typer.Context,
     id: Annotated[str, typer.Argument(help="The source.")],
@@ -185,6 +213,9 @@ def _tell_door(source: dict[str, Any], *, public: str | None) -> None:
     address = f"{public or ''}{source.get('webhook_url')}"
     output.line(f"{source.get('id')} is ready. Its webhook, to be given to the provider:")
     output.line(f"  {address}")
+    if source.get("form_url"):
+        output.line("The form for the phone:")
+        output.line(f"  {public or ''}{source['form_url']}")
     if public is None:
         output.note("Put the public address of lead-intake in front of it.")
     if token := source.get("verify_token"):

@@ -54,6 +54,20 @@ def test_a_signed_source_takes_its_secret_from_a_file_and_shows_it_nowhere(baton
     assert stub.asked[0].json["secrets"] == ["whsec_abc"]
 
 
+def test_a_preset_is_listed_with_its_steps_and_named_when_a_source_is_added(baton, stub):
+    preset = {"id": "exhibition", "name": "A form", "verified": "our own", "steps": ["Open it.", "Fill it in."]}
+    stub.answers["GET /v1/source-presets"] = {"items": [preset], "next_cursor": None}
+    said = baton("source", "presets")
+    assert "1. Open it." in said.out
+    assert "2. Fill it in." in said.out
+    assert json.loads(baton("source", "presets", "--json").out) == [preset]
+    source = {"id": "fair", "provider": "generic", "secrets": [], "webhook_url": "/v1/webhooks/fair/t"}
+    stub.answers["POST /v1/sources"] = (201, source | {"form_url": "/v1/forms/fair/t"})
+    added = baton("source", "add", "fair", "--preset", "exhibition")
+    assert stub.asked[-1].json == {"id": "fair", "provider": "generic", "name": "fair", "preset": "exhibition"}
+    assert "\n  http://127.0.0.1:8100/v1/forms/fair/t\n" in added.out
+
+
 def test_a_delivery_is_tried_byte_for_byte(baton, stub, tmp_path):
     body = b"name=J\xfcrgen&email=j%40x.example"
     (tmp_path / "body").write_bytes(body)

@@ -22,7 +22,9 @@ from baton_kit import telemetry
 from baton_kit.failpoint import failpoint
 from baton_kit.telemetry import log
 from baton_kit.web import Traced
+from lead_intake import form_page
 from lead_intake.app import App
+from lead_intake.carry_on import with_origin
 from lead_intake.delivery import Incoming, Reply, Source, Unparsable
 from lead_intake.entry import delivery_of, unreadable
 from lead_intake.group_commit import Busy
@@ -81,6 +83,10 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the 2xx leaves after the commit."""
+        await _send(await self.answer(scope, receive), send, head=scope["method"] == "HEAD")
+
+    async def answer(self, scope: Scope, receive: Receive) -> Reply:
+        """The answer to one request, whatever happens."""
         source = self.app.sources.get(scope["path_params"]["source"])
         try:
             reply = await self._answer(scope, receive, source)
@@ -95,7 +101,7 @@ class Webhooks:
             log.error("delivery_failed", error=type(error).__name__, place=_place(error))
             reply = FAULT
         _answered(reply.status).inc()
-        await _send(reply, send, head=scope["method"] == "HEAD")
+        return reply
 
     async def _answer(self, scope: Scope, receive: Receive, source: Source | None) -> Reply:
         method = scope["method"]
@@ -132,10 +138,14 @@ class Webhooks:
         kept = provider.kept(incoming)
         try:
             inquiries = provider.parse(incoming, source)
+            if any(inquiry.continues for inquiry in inquiries):
+                inquiries = await with_origin(self.app, source, inquiries)
             cause = (telemetry.traceparent() if self._traced else None) or telemetry.cause(headers.get("traceparent"))
             delivery = delivery_of(incoming, source, inquiries, body=kept, traceparent=cause)
         except Unparsable as error:
             delivery = unreadable(incoming, source, reason=error.reason, body=kept)
+        except Busy:
+            raise
         except Exception as error:
             # A fault of ours on this body: it is kept until the fault is mended, and blocks nobody.
             log.error("delivery_not_understood", error=type(error).__name__, place=_place(error))
@@ -163,10 +173,42 @@ class Webhooks:
             raise Busy from error
 
 
+class FormPage:
+    """`/v1/forms/{source}/{token}`: the form for the phone, for those who have the token of a source that offers it."""
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        self.webhooks = webhooks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Show the form, or take what was written into it the way of every delivery."""
+        app, method = self.webhooks.app, scope["method"]
+        lang = form_page.language(scope["query_string"].decode("latin-1"), _headers(scope).get("accept-language", ""))
+        source = app.sources.get(scope["path_params"]["source"])
+        if method == "POST":
+            reply = await self.webhooks.answer(scope, receive)
+            if source is not None and _offers_form(source):
+                path = scope.get("raw_path") or scope["path"].encode()
+                reply = form_page.after(reply, source, lang=lang, path=path)
+        elif method not in ("GET", "HEAD"):
+            reply = METHOD
+        elif not app.sources.loaded:
+            reply = BUSY
+        elif source is None or not _offers_form(source) or not _token_fits(scope["path_params"]["token"], source):
+            reply = NOT_ACCEPTED
+        else:
+            page = form_page.sent if scope["query_string"].startswith(b"sent=") else form_page.form
+            reply = page(source, lang)
+        await _send(reply, send, head=method == "HEAD")
+
+
+def _offers_form(source: Source) -> bool:
+    return source.settings.get("form_page") == "on" and bool(source.token_digest)
+
+
 def verified(provider: Provider, incoming: Incoming, source: Source | None) -> bool:
     """Whether the delivery comes from who it says: a signature, a token in the address, or both, as configured."""
     expected = (source or _DECOY).token_digest
-    token = _token_fits(incoming, expected)
+    token = _token_fits(incoming.token, source or _DECOY)
     if source is None:
         provider.verify(incoming, _DECOY, now=incoming.received_at)
         return False
@@ -175,15 +217,15 @@ def verified(provider: Provider, incoming: Incoming, source: Source | None) -> b
     return bool(expected) and token and not provider.NEEDS_SECRET
 
 
-def _token_fits(incoming: Incoming, expected: bytes) -> bool:
-    given = hashlib.sha256(incoming.token.encode("utf-8", "surrogatepass")).digest()
-    return hmac.compare_digest(given, expected or given)
+def _token_fits(token: str, source: Source) -> bool:
+    given = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    return hmac.compare_digest(given, source.token_digest or given)
 
 
 def _handshake(incoming: Incoming, source: Source | None) -> Reply | None:
     asked = None if source is None else PROVIDERS[source.provider].handshake(incoming, source)
     # The token is looked at only when something was asked: most deliveries ask nothing.
-    return asked if asked and source and _token_fits(incoming, source.token_digest) else None
+    return asked if asked and source and _token_fits(incoming.token, source) else None
 
 
 def create_public(app: App) -> ASGIApp:
@@ -192,6 +234,7 @@ def create_public(app: App) -> ASGIApp:
     routes = [
         Route("/v1/webhooks/{source}", endpoint=webhooks),
         Route("/v1/webhooks/{source}/{token}", endpoint=webhooks),
+        Route("/v1/forms/{source}/{token}", endpoint=FormPage(webhooks)),
     ]
     # The bare router: the layers of an application would only repeat what `Webhooks` does with errors.
     router = Router(routes=routes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from secrets import token_hex
 
 from baton_kit.db import Database
 from baton_kit.outages import is_outage
@@ -88,8 +89,8 @@ class SourceCache:
             provider=row.provider,
             name=row.name,
             default_region=row.default_region,
-            # A source whose every secret is broken must not turn into one that needs none.
-            secrets=tuple(secrets) if secrets or not row.secrets else ("\x00",),
+            # A source whose every secret is broken must not turn into one that needs none, or a known one.
+            secrets=tuple(secrets) if secrets or not row.secrets else (token_hex(),),
             token_digest=row.token_digest or b"",
             mapping=row.mapping,
             settings=row.settings,

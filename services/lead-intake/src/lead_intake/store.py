@@ -111,6 +111,34 @@ async def known(
     )
 
 
+async def origins(tx: Tx, *, source_id: str, keys: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Where the entries that took these keys came from, by key, in the names of `mapping.FIELDS`."""
+    rows = await (await raw(tx)).fetch(
+        """
+        SELECT e.key, t.utm_source, t.utm_medium, t.utm_campaign, t.campaign_id, t.page, t.referrer_domain
+        FROM receipt_entry e JOIN touch t ON t.lead_id = e.lead_id AND t.receipt_id = e.receipt_id
+        WHERE e.source_id = $1 AND e.key = ANY($2::text[]) AND e.outcome IN ('created', 'matched', 'touch_only')
+        """,
+        source_id,
+        keys,
+    )
+    return {
+        row["key"]: {
+            name: value
+            for name, value in (
+                ("utm_source", row["utm_source"]),
+                ("utm_medium", row["utm_medium"]),
+                ("utm_campaign", row["utm_campaign"]),
+                ("campaign_id", row["campaign_id"]),
+                ("page_url", row["page"]),
+                ("referrer", f"https://{row['referrer_domain']}/" if row["referrer_domain"] else ""),
+            )
+            if value
+        }
+        for row in rows
+    }
+
+
 async def lock_leads(tx: Tx, person_ids: Sequence[str]) -> dict[str, Lead]:
     """Lock the leads of these persons in the order of their ids and read them as they stand then; by person."""
     if not person_ids:

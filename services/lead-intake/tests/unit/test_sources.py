@@ -1,10 +1,13 @@
 """What is special about single providers, and the published signature vectors. The rest: `test_conformance`."""
 
+import base64
 import dataclasses
+import hmac
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from intake_samples import BODIES, PUBLIC_URL, SECRETS, signed
 
 from lead_intake.delivery import Incoming, Source
@@ -55,6 +58,92 @@ def test_the_published_vectors_verify() -> None:
     for provider, secret, body, headers in cases:
         arrived = Incoming("POST", "", headers, body, "", at)
         assert PROVIDERS[provider].verify(arrived, source(provider, secrets=(secret,)), now=at), provider
+
+
+@pytest.mark.parametrize(
+    ("provider", "secret", "body", "headers"),
+    [
+        (
+            "calendly", "cal-key-1", b'{"event":"invitee.created"}',
+            {
+                "calendly-webhook-signature":
+                "t=1767600000,v1=f704f33853dacb2d95cc7fd72aec072f246c98b9663acb9d6bffb57be0f75747"
+            },
+        ),
+        (
+            "webflow", "wf-secret-1", b'{"triggerType":"form_submission"}',
+            {
+                "x-webflow-timestamp": "1767600000000",
+                "x-webflow-signature": "07facb38eaa15f8da404ab7805ae5c0eccf3d8ed30f5f5bb8bcca284a26ba511",
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_the_published_vectors_with_a_signed_time_verify_in_time(
+    provider: str, secret: str, body: bytes, headers: dict[str, str]
+) -> None:
+    at = datetime.fromtimestamp(1767600000, UTC)
+    arrived = Incoming("POST", "", headers, body, "", at)
+    signed = source(provider, secrets=(secret,))
+    assert PROVIDERS[provider].verify(arrived, signed, now=at)
+    assert not PROVIDERS[provider].verify(arrived, signed, now=at + timedelta(minutes=6))
+
+
+def test_a_public_key_takes_what_its_private_key_signed_and_nothing_else() -> None:
+    key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    public = "whpk_" + base64.b64encode(key.public_key().public_bytes_raw()).decode()
+    at, body = str(int(NOW.timestamp())), b'{"type":"lead.created","data":{"id":"L1"}}'
+    webhooks = PROVIDERS["standard_webhooks"]
+    assert webhooks.secret_problem(public) == ""
+    assert webhooks.secret_problem("whpk_c2hvcnQ=") != ""
+
+    def taken(signer: Ed25519PrivateKey, sent: bytes, version: str = "v1a") -> bool:
+        signature = base64.b64encode(signer.sign(f"msg_1.{at}.".encode() + body)).decode()
+        headers = {
+            "webhook-id": "msg_1", "webhook-timestamp": at, "webhook-signature": f"v1,AAAA {version},{signature}",
+        }  # fmt: skip
+        arrived = Incoming("POST", "", headers, sent, "", NOW)
+        return webhooks.verify(arrived, source("standard_webhooks", secrets=(public,)), now=NOW)
+
+    assert taken(key, body)
+    assert not taken(other, body)
+    assert not taken(key, body + b" ")
+    assert not taken(key, body, version="v1")
+    # The public key is known to everybody: it must not serve as a shared secret.
+    forged = hmac.digest(base64.b64decode(public[5:]), f"msg_1.{at}.".encode() + body, "sha256")
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": at,
+        "webhook-signature": "v1," + base64.b64encode(forged).decode(),
+    }
+    arrived = Incoming("POST", "", headers, body, "", NOW)
+    assert not webhooks.verify(arrived, source("standard_webhooks", secrets=(public,)), now=NOW)
+
+
+def test_vk_is_taken_only_from_the_group_of_the_source() -> None:
+    vk = PROVIDERS["vk_lead_forms"]
+    own, other = (
+        source("vk_lead_forms", settings={"group_id": group, "confirmation": "a1b2c3d4"}) for group in ("201", "202")
+    )
+    lead = Incoming("POST", "", {}, b'{"type":"lead_forms_new","group_id":201,"secret":"our-vk-secret"}', "", NOW)
+    asked = dataclasses.replace(lead, body=b'{"type":"confirmation","group_id":201}')
+    assert vk.verify(lead, own, now=NOW)
+    assert not vk.verify(lead, other, now=NOW)
+    assert vk.handshake(asked, own) is not None
+    assert vk.handshake(asked, other) is None
+    assert vk.handshake(dataclasses.replace(asked, method="GET"), own) is None
+
+
+def test_hubspot_s_workflow_may_show_an_api_key_instead_of_a_signature() -> None:
+    hubspot = source("hubspot", secrets=("hs-client-secret-1",))
+    for headers, taken in (
+        ({"x-api-key": "hs-client-secret-1"}, True),
+        ({"x-api-key": "another"}, False),
+        ({"x-api-key": "hs-client-secret-1", "x-hubspot-signature": "00"}, False),
+        ({"x-api-key": "hs-client-secret-1", "x-hubspot-signature-v3": "00"}, False),
+    ):
+        arrived = Incoming("POST", "", headers, b"{}", "", NOW)
+        assert PROVIDERS["hubspot"].verify(arrived, hubspot, now=NOW) is taken, headers
 
 
 HUBSPOT = {

@@ -28,6 +28,7 @@ from lead_intake.fetching import store as fetching_store
 from lead_intake.fetching.api import Credential, FetchingOut, fetchings
 from lead_intake.fetching.providers import CREDENTIALS
 from lead_intake.fetching.providers import SETTINGS as FETCHING_SETTINGS
+from lead_intake.presets import PRESETS, Preset
 from lead_intake.sources import PROVIDERS, SETTINGS, TOKEN_ALWAYS
 from lead_intake.touches import TOUCH_KINDS
 
@@ -39,6 +40,9 @@ class NewSource(Body):
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", examples=["site-form"])
     provider: str = Field(examples=["generic"])
+    preset: str = Field(
+        default="", description="Fills in what `mapping` and `settings` leave open.", examples=["wpforms"]
+    )
     name: str = Field(default="", max_length=200)
     default_region: str = Field(default="", max_length=2, examples=["DE"])
     secrets: list[str] = Field(default_factory=list, max_length=10)
@@ -86,7 +90,20 @@ class SourceOut(BaseModel):
     webhook_url: str
     verify_token: str | None = None
     fetching: FetchingOut | None = None
+    form_url: str | None = Field(default=None, description="Of a source with `form_page`: the page for the phone.")
     created_at: Moment
+
+
+class PresetOut(BaseModel):
+    """A preset: what it fills in, where its names come from, and how to set the tool up."""
+
+    id: str
+    name: str
+    provider: str
+    verified: str
+    steps: list[str]
+    mapping: dict[str, Any]
+    settings: dict[str, str]
 
 
 class Trial(Body):
@@ -142,7 +159,9 @@ async def list_sources(request: Request, caller: Caller = requires("sources:read
 async def add_source(request: Request, body: NewSource, caller: Caller = requires("sources:write")) -> SourceOut:
     """Add a source. Without secrets its address carries a token, which is shown in this answer only."""
     app = app_of(request)
-    _check(body.provider, body.mapping, body.settings, body.default_region, body.secrets, adding=True)
+    preset = _preset(body)
+    mapping, settings = {**preset.mapping, **body.mapping}, {**preset.settings, **body.settings}
+    _check(body.provider, mapping, settings, body.default_region, body.secrets, adding=True)
     _check_credentials(body)
     token = "" if body.secrets and body.provider not in TOKEN_ALWAYS else random_secrets.token_urlsafe(24)
     now = app.clock.now()
@@ -156,8 +175,8 @@ async def add_source(request: Request, body: NewSource, caller: Caller = require
         body.provider,
         body.name,
         body.default_region.upper(),
-        body.mapping,
-        body.settings,
+        mapping,
+        settings,
         hashlib.sha256(token.encode()).digest() if token else None,
         now,
         secrets,
@@ -315,6 +334,40 @@ async def try_source(
     )
 
 
+@router.get(
+    "/v1/source-presets",
+    operation_id="list_source_presets",
+    summary="List the presets",
+    tags=["sources"],
+    responses=PROBLEMS,
+)
+async def list_source_presets(request: Request, caller: Caller = requires("sources:read")) -> Page[PresetOut]:
+    """Ready-made mappings and settings for `preset` of a new source; there are few, so that they come on one page."""
+    return Page(
+        items=[
+            PresetOut(
+                id=preset.id,
+                name=preset.name,
+                provider=preset.provider,
+                verified=preset.verified,
+                steps=list(preset.steps),
+                mapping=dict(preset.mapping),
+                settings=dict(preset.settings),
+            )
+            for preset in PRESETS.values()
+        ]
+    )
+
+
+def _preset(body: NewSource) -> Preset:
+    preset = PRESETS.get(body.preset) if body.preset else Preset("", "", "", (), {}, provider=body.provider)
+    if preset is None:
+        raise _invalid([("/preset", f"possible are {', '.join(PRESETS)}")])
+    if preset.provider != body.provider:
+        raise _invalid([("/preset", f"it is a preset of the provider {preset.provider}")])
+    return preset
+
+
 async def _source(tx: Any, id: str) -> store.SourceRow:
     rows = await store.sources(tx, id=id)
     if not rows:
@@ -343,6 +396,7 @@ def _source_out(
         credentials=[Credential(name=name, set_at=at) for source_id, name, _, at in given if source_id == row.id],
         fetching=fetching,
         webhook_url=url,
+        form_url=url.replace("/webhooks/", "/forms/", 1) if row.settings.get("form_page") else None,
         created_at=row.created_at,
     )
 
@@ -371,6 +425,8 @@ def _check(
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
     own = {**SETTINGS.get(provider, {}), **FETCHING_SETTINGS.get(provider, {})}
     possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind", *own}
+    if provider == "generic":
+        possible |= {"form_page", "form_title", "form_campaign", "form_privacy_url"}
     faults += [
         (f"/settings/{name}", f"possible are {', '.join(sorted(possible))}") for name in settings.keys() - possible
     ]
@@ -384,6 +440,14 @@ def _check(
         for name, form in own.items()
         if name in settings and not form.fullmatch(settings[name])
     ]
+    if settings.get("form_page", "on") != "on":
+        faults.append(("/settings/form_page", "on, or leave it out"))
+    if "form_page" in settings and secrets:
+        faults.append(("/secrets", "a form in the browser keeps no secret: give none, the address carries a token"))
+    if not re.fullmatch(r"(https://[^\s\"'<>]{1,500})?", settings.get("form_privacy_url", "")):
+        faults.append(("/settings/form_privacy_url", "an address that begins with https://"))
+    if len(settings.get("form_title", "")) > 200 or len(settings.get("form_campaign", "")) > 100:
+        faults.append(("/settings", "form_title has at most 200 characters, form_campaign 100"))
     if settings.get("touch_kind", "form") not in TOUCH_KINDS:
         faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
     if faults:

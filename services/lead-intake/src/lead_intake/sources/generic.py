@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from lead_intake import mapping
+from lead_intake.calls import read_call
 from lead_intake.delivery import Incoming, Inquiry, Source, Unparsable
 from lead_intake.normalise import timestamp
 from lead_intake.reading import MAX_FIELDS, data_of
@@ -75,10 +76,13 @@ def inquiry_of(record: dict[str, Any], source: Source, *, key: str = "") -> Inqu
     """One record by the declared paths, then by well-known names at any depth that a form tool uses."""
     fields = mapping.fields_by_path(record, source.mapping)
     mapping.fields_by_name(leaves(record), fields)
+    answers = mapping.answers_of(record, source.mapping)
+    if source.settings.get("touch_kind") == "call":
+        answers = read_call(fields, answers, source)
     return Inquiry(
         key=key or fields.pop("id", "") or next((as_id for n in _IDS if (as_id := mapping.as_text(record.get(n)))), ""),
         fields=fields,
-        answers=mapping.answers_of(record, source.mapping),
+        answers=answers,
         occurred_at=timestamp(fields.pop("occurred_at", "")),
         test=fields.pop("test", "").lower() in ("true", "1", "yes", "test"),
     )
