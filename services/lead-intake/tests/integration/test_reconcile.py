@@ -29,6 +29,7 @@ CSV = (
     "Email,Lead id\n"
     "7012345678901234567,2026-03-02 08:00:00,'9012,Ad,5678,Group,1234,Spring,75,Form,Jane,jane@example.com,x\n"
     "7012345678901234568,2026-03-02 08:30:00,'9012,Ad,5678,Group,1234,Spring,75,Form,John,john@example.com,y\n"
+    "7012345678901234570,2026-03-02 08:40:00,'9012,Ad,5678,Group,1234,Spring,75,Form,Nobody,,z\n"
     "7012345678901234569,2025-01-01 08:30:00,'9012,Ad,5678,Group,1234,Spring,75,Form,Old,old@example.com,z\n"
 )
 
@@ -189,11 +190,12 @@ async def test_tiktok_s_exports_are_read_by_form_and_region(
         "tiktok", SAMPLES["tiktok"].body("7012345678901234567", "jane@example.com"), token=url.rpartition("/")[2]
     )
     assert await reconcile(fetching)
-    assert await outcomes(fetching.intake) == ["created", "created"]
+    assert await outcomes(fetching.intake) == ["created", "created", "quarantined"]
     touched = (await fetching.intake.outbox())[-2].body
     assert (touched.campaign_id, touched.form_id, touched.ad_id) == ("1234", "75", "9012")
     assert await reconcile(fetching, after=timedelta(hours=1))
-    assert len(await outcomes(fetching.intake)) == 2
+    # What nobody can be reached by is handed in once, not with every run.
+    assert len(await outcomes(fetching.intake)) == 3
 
 
 async def test_an_export_that_cannot_be_read_is_said_to_be_so(fetching: Fetching) -> None:

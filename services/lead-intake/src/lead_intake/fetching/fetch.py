@@ -239,7 +239,9 @@ async def _pause(app: App, source: Source, *, job: Job, wait: timedelta | None, 
     now = app.clock.now()
     async with app.settling, app.db.begin() as tx:
         state = await store.lock_state(tx, source.id)
-        throttled = state.throttled + 1 if state else 1
+        rests = state is not None and state.paused_until is not None and state.paused_until > now
+        # Several calls under way hear the same refusal: it counts once.
+        throttled = (state.throttled if state else 0) + (0 if rests else 1)
         until = now + pause_of(throttled, wait=wait)
         await store.pause(tx, source.id, until=until, reason=reason, throttled=throttled)
         await store.postpone(tx, job, due_at=until, reason=reason, attempt=job.attempt, malformed=job.malformed)
