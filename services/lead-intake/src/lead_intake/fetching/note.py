@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from baton_kit.db import Tx
+from baton_kit.db import Direct, Tx
 from baton_kit.failpoint import failpoint
 from baton_kit.ids import new_id
 from lead_intake.delivery import Outcome
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from lead_intake.app import App
 
 
-async def note(tx: Tx, app: App, *, deliveries: Sequence[Delivery], outcomes: Sequence[Sequence[Outcome]]) -> None:
+async def note(
+    tx: Tx | Direct, app: App, *, deliveries: Sequence[Delivery], outcomes: Sequence[Sequence[Outcome]]
+) -> None:
     """Write a job for every entry that is pending, and an order for every person who is to be forgotten."""
     limit = timedelta(hours=app.settings.fetch_age_limit_hours)
     jobs, orders = [], []

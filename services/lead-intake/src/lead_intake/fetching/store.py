@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from baton_kit.db import Tx, raw
+from baton_kit.db import Direct, Tx, raw
 from lead_intake.fetching.job import Allowance, Job
 
 LEASE = timedelta(seconds=120)
@@ -52,7 +52,7 @@ class State:
 # --- jobs ------------------------------------------------------------------------------------------------------------
 
 
-async def insert_jobs(tx: Tx, jobs: Sequence[NewJob]) -> None:
+async def insert_jobs(tx: Tx | Direct, jobs: Sequence[NewJob]) -> None:
     """Add jobs, and the state of their sources where there is none."""
     if not jobs:
         return
@@ -71,7 +71,7 @@ async def insert_jobs(tx: Tx, jobs: Sequence[NewJob]) -> None:
     await insert_state(tx, sorted({job.source_id for job in jobs}), at=jobs[0].received_at)
 
 
-async def insert_state(tx: Tx, source_ids: Sequence[str], *, at: datetime) -> None:
+async def insert_state(tx: Tx | Direct, source_ids: Sequence[str], *, at: datetime) -> None:
     """Begin the state of sources; one that stands stays."""
     await (await raw(tx)).execute(
         "INSERT INTO fetch_state (source_id, served_at, allowance, refilled_at, throttled) "
@@ -311,7 +311,7 @@ async def credentials(tx: Tx, source_id: str | None = None) -> list[tuple[str, s
 # --- orders to forget ------------------------------------------------------------------------------------------------
 
 
-async def insert_erase_requests(tx: Tx, orders: Sequence[tuple[str, str, str, datetime]]) -> None:
+async def insert_erase_requests(tx: Tx | Direct, orders: Sequence[tuple[str, str, str, datetime]]) -> None:
     """Note (source, key, receipt, at); an order that stands stays."""
     if orders:
         await (await raw(tx)).execute(
