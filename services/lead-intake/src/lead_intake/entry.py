@@ -119,7 +119,10 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     if inquiry.test:
         return Entry(key, at, outcome=Outcome.TEST)
     if inquiry.lookup is not None:
-        return Entry(key, at, outcome=Outcome.PENDING, lookup=inquiry.lookup)
+        lookup = stored_lookup(inquiry.lookup)
+        if not lookup.id:
+            return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_lead_id")
+        return Entry(key, at, outcome=Outcome.PENDING, lookup=lookup)
     told = inquiry.fields
     email = normalise.email(told["email"]) if told.get("email") else ""
     phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
@@ -180,6 +183,12 @@ def stored_key(key: str) -> str:
     if len(cleaned) > LONGEST_KEY:
         return "long:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return cleaned
+
+
+def stored_lookup(lookup: Lookup) -> Lookup:
+    """What is to be asked for, as the database takes it: no controls, NUL or surrogates, each id at most 500 long."""
+    about = {name: normalise.text(value) for name, value in lookup.about.items()}
+    return Lookup(normalise.text(lookup.id), normalise.text(lookup.form_id), about)
 
 
 def _content_type(incoming: Incoming) -> str:

@@ -80,10 +80,15 @@ async def test_the_form_at_the_stand_makes_one_lead_however_often_it_is_sent(int
     thanks = await intake.public.get(answer.headers["location"])
     assert WORDS["en"]["sent"] in thanks.text
     assert "<form" not in thanks.text
+    # The same words on a new page are another visit, not a repeat.
+    later = filled((await intake.public.get(url)).text, **{k: told[k] for k in ("name", "email", "consent_marketing")})
+    assert (await post(intake, url, data=later, follow_redirects=False)).status_code == 303
+    rows = await intake.fetch("SELECT outcome FROM receipt_entry ORDER BY receipt_id")
+    assert [row["outcome"] for row in rows] == ["created", "duplicate", "touch_only"]
     # The next visitor at the same stand.
     other = filled((await intake.public.get(url)).text, name="Boris", phone="+34600112244")
     assert (await post(intake, url, data=other, follow_redirects=False)).status_code == 303
-    assert await touch_kinds(intake) == [lead_pb2.TOUCH_KIND_EVENT] * 2
+    assert await touch_kinds(intake) == [lead_pb2.TOUCH_KIND_EVENT] * 3
     rows = await intake.fetch("SELECT channel, utm_source, utm_campaign FROM touch")
     assert {(r["channel"], r["utm_source"], r["utm_campaign"]) for r in rows} == {("event", "exhibition", "fair 2026")}
     leads = (await intake.api.get("/v1/leads")).json()["items"]
