@@ -1,7 +1,7 @@
 """The public door: a plain ASGI route, since the framework would cost more than all its checks.
 
 An unknown source, a wrong token and a bad signature get the same bytes. Whatever comes in, the answer is one of a
-closed list; nothing of the request is ever repeated in it.
+closed list; nothing of the request is ever repeated in it, but the challenge of a provider that proved itself.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from lead_intake.carry_on import with_origin
 from lead_intake.delivery import Incoming, Reply, Source, Unparsable
 from lead_intake.entry import delivery_of, unreadable
 from lead_intake.group_commit import Busy
+from lead_intake.reading import query_of
 from lead_intake.sources import PROVIDERS, Provider
 
 LARGEST_BODY = 256 * 1024
@@ -54,8 +55,12 @@ TOO_LARGE = _problem(413, "The body is too large", "At most 262144 bytes are tak
 TOO_SLOW = _problem(408, "The body came too slowly", "Send it within ten seconds.", connection="close")
 ENCODED = _problem(415, "Encoded bodies are not taken", "Send the body without Content-Encoding.")
 METHOD = _problem(405, "Only POST carries deliveries", "Use POST.", allow="POST, GET, HEAD")
+NOT_GREETED = _problem(403, "Not accepted", "Check the address and the verify token.")
 BUSY = _problem(503, "Not stored", "Nothing was acknowledged. Send it again.", retry_after="1")
 FAULT = _problem(503, "Not stored", "The fault is ours. Send it again.", retry_after="30")
+
+_ASKS = frozenset({"hub.mode", "hub.challenge", "challengeCode"})
+"""What a provider asks by GET before it sends anything."""
 
 # An unknown source costs the same check as a known one with a bad signature.
 _DECOY: Final = Source("", "generic", secrets=(secrets.token_hex(),), settings={"signature_header": "x-signature"})
@@ -109,7 +114,12 @@ class Webhooks:
             source = self.app.sources.get(scope["path_params"]["source"])
         headers = _headers(scope)
         if method != "POST":
-            return _handshake(self._incoming(scope, headers, b""), source) or READY
+            question = self._incoming(scope, headers, b"")
+            if (answer := _handshake(question, source)) is not None:
+                return answer
+            if _ASKS & query_of(question).keys():
+                raise Refused(NOT_GREETED, "handshake")
+            return READY
         if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise Refused(ENCODED, "content_encoding")
         body = await _body(receive)

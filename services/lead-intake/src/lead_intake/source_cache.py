@@ -12,6 +12,7 @@ from baton_kit.seal import SealBroken, seal, unseal
 from baton_kit.telemetry import log
 from lead_intake import store
 from lead_intake.delivery import Source
+from lead_intake.fetching import store as fetching_store
 
 REFRESH_S = 0.5
 
@@ -41,7 +42,16 @@ class SourceCache:
             if version == self._version:
                 return
             rows = await store.sources(tx)
-        self._sources = {row.id: self._opened(row) for row in rows}
+            credentials = await fetching_store.credentials(tx)
+        shown: dict[str, dict[str, str]] = {}
+        for source_id, name, sealed, _ in credentials:
+            try:
+                opened = unseal(self._key, sealed, context=f"credential:{source_id}:{name}").decode()
+            except SealBroken:
+                log.error("credential_cannot_be_opened", source=source_id, credential=name)
+                continue
+            shown.setdefault(source_id, {})[name] = opened
+        self._sources = {row.id: self._opened(row, shown.get(row.id, {})) for row in rows}
         self._version = version
 
     async def keep_fresh(self) -> None:
@@ -59,7 +69,15 @@ class SourceCache:
         """A secret as it is stored, bound to its source."""
         return seal(self._key, secret.encode(), context=f"source:{source_id}")
 
-    def _opened(self, row: store.SourceRow) -> Source:
+    def sealed_credential(self, source_id: str, name: str, *, value: str) -> bytes:
+        """A credential as it is stored, bound to its source and name."""
+        return seal(self._key, value.encode(), context=f"credential:{source_id}:{name}")
+
+    def all(self) -> Mapping[str, Source]:
+        """Every source by its id."""
+        return self._sources
+
+    def _opened(self, row: store.SourceRow, credentials: Mapping[str, str]) -> Source:
         secrets = []
         for id, sealed, _ in row.secrets:
             try:
@@ -76,4 +94,5 @@ class SourceCache:
             token_digest=row.token_digest or b"",
             mapping=row.mapping,
             settings=row.settings,
+            credentials=credentials,
         )

@@ -469,3 +469,56 @@ async def contact(tx: Tx, lead_id: str) -> ContactChanged | None:
     """The contact of a lead."""
     data = await (await raw(tx)).fetchval("SELECT data FROM contact WHERE lead_id = $1::uuid", lead_id)
     return None if data is None else ContactChanged.FromString(data)
+
+
+# --- entries that are decided again ----------------------------------------------------------------------------------
+
+
+async def lock_entries(tx: Tx, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Outcome]:
+    """Lock the receipts of these (receipt, ordinal) in order, then read how the entries stand."""
+    connection = await raw(tx)
+    receipts = sorted({receipt_id for receipt_id, _ in places})
+    await connection.execute("SELECT FROM receipt WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", receipts)
+    rows = await connection.fetch(
+        "SELECT e.receipt_id::text, e.ordinal, e.outcome FROM receipt_entry e "
+        "JOIN unnest($1::uuid[], $2::smallint[]) AS p (receipt_id, ordinal) USING (receipt_id, ordinal)",
+        [receipt_id for receipt_id, _ in places],
+        [ordinal for _, ordinal in places],
+    )
+    return {(r[0], r[1]): Outcome(r[2]) for r in rows}
+
+
+async def update_entries(tx: Tx, rows: Sequence[EntryRow]) -> None:
+    """Write how entries end now, and the states of their receipts, whose rows are locked."""
+    connection = await raw(tx)
+    await connection.execute(
+        """
+        UPDATE receipt_entry e
+        SET outcome = t.outcome, reason = t.reason, lead_id = t.lead_id, first_receipt_id = t.first_receipt_id
+        FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::uuid[], $6::uuid[])
+            AS t (receipt_id, ordinal, outcome, reason, lead_id, first_receipt_id)
+        WHERE e.receipt_id = t.receipt_id AND e.ordinal = t.ordinal
+        """,
+        [r.receipt_id for r in rows],
+        [r.ordinal for r in rows],
+        [r.outcome for r in rows],
+        [r.reason for r in rows],
+        [r.lead_id for r in rows],
+        [r.first_receipt_id for r in rows],
+    )
+    # A new statement, so that it sees what the one before has written.
+    await connection.execute(
+        """
+        UPDATE receipt r SET state = s.state
+        FROM (
+            SELECT receipt_id, CASE
+                WHEN bool_or(outcome = 'quarantined') THEN 'quarantined'
+                WHEN bool_or(outcome = 'pending') THEN 'pending'
+                WHEN bool_and(outcome = 'refused') THEN 'refused'
+                ELSE 'settled' END AS state
+            FROM receipt_entry WHERE receipt_id = ANY($1::uuid[]) GROUP BY receipt_id
+        ) AS s
+        WHERE r.id = s.receipt_id AND r.state <> s.state
+        """,
+        sorted({r.receipt_id for r in rows}),
+    )

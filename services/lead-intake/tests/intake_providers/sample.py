@@ -93,7 +93,8 @@ class Sample:
 
     `key` is the id of the entry in the lead example. `proof` is what a signature covers: "body", the "secret" alone
     in a header, the "secret in the body", or "token" where only the address is unguessable. `window` is how old a
-    signed time may be. `reply` is the exact answer where the provider demands one.
+    signed time may be. `reply` is the exact answer where the provider demands one. With `names_only` a delivery names
+    the lead, and its contents have to be asked for.
     """
 
     provider: str
@@ -108,11 +109,13 @@ class Sample:
     statuses: tuple[int, ...] = (200, 202)
     key_is_header: bool = False
     keyless: bool = False
+    names_only: bool = False
     add: Callable[[Any, dict[str, Any]], None] = lambda tree, more: tree.update(more)
     as_test: Callable[[Any], Any] | None = None
     batch: Callable[[list[Any]], Any] | None = None
     handshake: Handshake | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
     mapping: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -19,6 +19,11 @@ from lead_intake.sources import PROVIDERS
 
 NOW = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 EACH = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
+WHOLE = pytest.mark.parametrize(
+    "sample",
+    [sample for sample in SAMPLES.values() if not sample.names_only],
+    ids=[name for name, sample in SAMPLES.items() if not sample.names_only],
+)
 EXAMPLES = [
     pytest.param(sample, file, expected, id=f"{name}-{file.stem}")
     for name, sample in SAMPLES.items()
@@ -37,7 +42,7 @@ def source(sample: Sample, **more: object) -> Source:
     secrets = ("an-older-secret", sample.secret) if sample.secret else ()
     base = Source(
         sample.provider, sample.provider, secrets=secrets, default_region="ES", settings=sample.settings,
-        mapping=sample.mapping,
+        mapping=sample.mapping, credentials=sample.credentials,
     )  # fmt: skip
     return dataclasses.replace(base, **more)  # type: ignore[arg-type]
 
@@ -61,6 +66,8 @@ def said(inquiry: Inquiry) -> dict[str, Any]:
         "test": inquiry.test,
         "refused": inquiry.refused,
         "quarantined": inquiry.quarantined,
+        "looked_up": dataclasses.asdict(inquiry.lookup) if inquiry.lookup else {},
+        "forgets": inquiry.forgets,
     }
     return {name: value for name, value in whole.items() if value}
 
@@ -79,7 +86,7 @@ def test_an_example_is_read_as_its_expectation_says(sample: Sample, file: Path, 
     assert [said(inquiry) for inquiry in read(sample, file.read_bytes())] == expected
 
 
-@EACH
+@WHOLE
 def test_the_entry_keeps_the_provider_s_key_and_the_person(sample: Sample) -> None:
     [entry] = read(sample, sample.body("key-1", EMAIL, PHONE))
     assert sample.keyless or "key-1" in entry.key
@@ -121,6 +128,14 @@ def test_one_bad_entry_of_a_batch_does_not_hold_up_the_others(sample: Sample) ->
         assert [e.fields.get("email") for e in entries] == ["p0@example.com", None, "p1@example.com"]
 
 
+@only(lambda s: s.names_only)
+def test_a_delivery_that_only_names_a_lead_says_what_to_ask_for(sample: Sample) -> None:
+    [entry] = read(sample, sample.body("key-1", EMAIL, PHONE))
+    assert entry.lookup is not None
+    assert (entry.lookup.id, "key-1" in entry.key) == ("key-1", True)
+    assert entry.fields == {}
+
+
 # Who sends it
 
 
@@ -138,7 +153,8 @@ def test_another_secret_is_refused(sample: Sample) -> None:
 @only(lambda s: s.secret and s.proof == "body")
 def test_a_changed_byte_is_refused(sample: Sample) -> None:
     good = incoming(sample)
-    changed = dataclasses.replace(good, body=good.body.replace(b"anna", b"anne"))
+    before, after = (b"key-1", b"key-2") if sample.names_only else (b"anna", b"anne")
+    changed = dataclasses.replace(good, body=good.body.replace(before, after))
     assert changed.body != good.body
     assert not PROVIDERS[sample.provider].verify(changed, source(sample), now=NOW)
 
@@ -204,7 +220,7 @@ def test_the_question_before_the_first_delivery_is_answered_to_the_letter(sample
     reply = PROVIDERS[sample.provider].handshake(question, source(sample))
     assert reply is not None
     assert (reply.status, reply.body, reply.content_type) == (asked.status, asked.answer, asked.content_type)
-    other = source(sample, settings={}, secrets=("another-secret",))
+    other = source(sample, settings={}, secrets=("another-secret",), credentials={})
     refused = PROVIDERS[sample.provider].handshake(question, other)
     assert refused is None or refused.body != asked.answer
 

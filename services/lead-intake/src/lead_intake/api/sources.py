@@ -6,8 +6,9 @@ import hashlib
 import json
 import re
 import secrets as random_secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 import phonenumbers
@@ -23,8 +24,12 @@ from lead_intake import store
 from lead_intake.api.answers import PROBLEMS, Body, Moment, SourceId, app_of, plain
 from lead_intake.delivery import Incoming, Source, Unparsable
 from lead_intake.entry import Entry, entry_of, stored_key
+from lead_intake.fetching import store as fetching_store
+from lead_intake.fetching.api import Credential, FetchingOut, fetchings
+from lead_intake.fetching.providers import CREDENTIALS
+from lead_intake.fetching.providers import SETTINGS as FETCHING_SETTINGS
 from lead_intake.presets import PRESETS, Preset
-from lead_intake.sources import PROVIDERS, SETTINGS
+from lead_intake.sources import PROVIDERS, SETTINGS, TOKEN_ALWAYS
 from lead_intake.touches import TOUCH_KINDS
 
 router = APIRouter()
@@ -41,6 +46,9 @@ class NewSource(Body):
     name: str = Field(default="", max_length=200)
     default_region: str = Field(default="", max_length=2, examples=["DE"])
     secrets: list[str] = Field(default_factory=list, max_length=10)
+    credentials: dict[str, Annotated[str, Field(min_length=8, max_length=4_000)]] = Field(
+        default_factory=dict, description="What the provider is shown or shows us: access_token, verify_token."
+    )
     mapping: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, str] = Field(default_factory=dict)
 
@@ -69,7 +77,7 @@ class Secret(BaseModel):
 
 
 class SourceOut(BaseModel):
-    """A source. `webhook_url` carries the token only in the answer that made it."""
+    """A source. `webhook_url` carries the token, and `verify_token` is given, only in the answer that made them."""
 
     id: str
     provider: str
@@ -78,7 +86,10 @@ class SourceOut(BaseModel):
     mapping: dict[str, Any]
     settings: dict[str, str]
     secrets: list[Secret]
+    credentials: list[Credential] = Field(default_factory=list)
     webhook_url: str
+    verify_token: str | None = None
+    fetching: FetchingOut | None = None
     form_url: str | None = Field(default=None, description="Of a source with `form_page`: the page for the phone.")
     created_at: Moment
 
@@ -132,7 +143,9 @@ async def list_sources(request: Request, caller: Caller = requires("sources:read
     """All sources; there are few, so that they come on one page."""
     async with app_of(request).db.begin() as tx:
         rows = await store.sources(tx)
-    return Page(items=[_source_out(row) for row in rows])
+        states = await fetchings(tx, rows)
+        given = await fetching_store.credentials(tx)
+    return Page(items=[_source_out(row, fetching=states.get(row.id), given=given) for row in rows])
 
 
 @router.post(
@@ -149,8 +162,13 @@ async def add_source(request: Request, body: NewSource, caller: Caller = require
     preset = _preset(body)
     mapping, settings = {**preset.mapping, **body.mapping}, {**preset.settings, **body.settings}
     _check(body.provider, mapping, settings, body.default_region, body.secrets, adding=True)
-    token = "" if body.secrets else random_secrets.token_urlsafe(24)
+    _check_credentials(body)
+    token = "" if body.secrets and body.provider not in TOKEN_ALWAYS else random_secrets.token_urlsafe(24)
     now = app.clock.now()
+    credentials = dict(body.credentials)
+    verify_token = None
+    if "verify_token" in CREDENTIALS.get(body.provider, ()) and "verify_token" not in credentials:
+        verify_token = credentials["verify_token"] = random_secrets.token_urlsafe(24)
     secrets = tuple((new_id(), app.sources.sealed(body.id, s), now) for s in body.secrets)
     row = store.SourceRow(
         body.id,
@@ -168,9 +186,16 @@ async def add_source(request: Request, body: NewSource, caller: Caller = require
             raise Problem(409, "There is a source with this id", detail="Choose another id, or change that source.")
         for id, sealed, at in secrets:
             await store.insert_secret(tx, id=id, source_id=body.id, sealed=sealed, created_at=at)
+        for name, value in credentials.items():
+            sealed = app.sources.sealed_credential(body.id, name, value=value)
+            await fetching_store.put_credential(tx, source_id=body.id, name=name, sealed=sealed, at=now)
         await store.raise_source_version(tx)
+        states = await fetchings(tx, [row])
+        given = await fetching_store.credentials(tx, body.id)
     await app.sources.refresh()
-    return _source_out(row, token=token)
+    out = _source_out(row, token=token, fetching=states.get(row.id), given=given)
+    out.verify_token = verify_token
+    return out
 
 
 @router.get(
@@ -179,7 +204,9 @@ async def add_source(request: Request, body: NewSource, caller: Caller = require
 async def get_source(request: Request, id: SourceId, caller: Caller = requires("sources:read")) -> SourceOut:
     """One source."""
     async with app_of(request).db.begin() as tx:
-        return _source_out(await _source(tx, id))
+        row = await _source(tx, id)
+        states = await fetchings(tx, [row])
+        return _source_out(row, fetching=states.get(id), given=await fetching_store.credentials(tx, id))
 
 
 @router.patch(
@@ -212,8 +239,10 @@ async def change_source(
         _check(row.provider, row.mapping, row.settings, row.default_region, [], adding=False)
         await store.update_source(tx, row)
         await store.raise_source_version(tx)
+        states = await fetchings(tx, [row])
+        given = await fetching_store.credentials(tx, id)
     await app.sources.refresh()
-    return _source_out(row, token=token)
+    return _source_out(row, token=token, fetching=states.get(id), given=given)
 
 
 @router.post(
@@ -346,7 +375,13 @@ async def _source(tx: Any, id: str) -> store.SourceRow:
     return rows[0]
 
 
-def _source_out(row: store.SourceRow, *, token: str = "") -> SourceOut:
+def _source_out(
+    row: store.SourceRow,
+    *,
+    token: str = "",
+    fetching: FetchingOut | None = None,
+    given: Sequence[tuple[str, str, bytes, datetime]] = (),
+) -> SourceOut:
     url = f"/v1/webhooks/{row.id}"
     if row.token_digest is not None:
         url += f"/{token or '{token}'}"
@@ -358,6 +393,8 @@ def _source_out(row: store.SourceRow, *, token: str = "") -> SourceOut:
         mapping=dict(row.mapping),
         settings=dict(row.settings),
         secrets=[Secret(id=id, created_at=at) for id, _, at in row.secrets],
+        credentials=[Credential(name=name, set_at=at) for source_id, name, _, at in given if source_id == row.id],
+        fetching=fetching,
         webhook_url=url,
         form_url=url.replace("/webhooks/", "/forms/", 1) if row.settings.get("form_page") else None,
         created_at=row.created_at,
@@ -386,7 +423,7 @@ def _check(
             faults.append((f"/secrets/{n}", problem))
     if adding and PROVIDERS[provider].NEEDS_SECRET and not secrets:
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
-    own = SETTINGS.get(provider, {})
+    own = {**SETTINGS.get(provider, {}), **FETCHING_SETTINGS.get(provider, {})}
     possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind", *own}
     if provider == "generic":
         possible |= {"form_page", "form_title", "form_campaign", "form_privacy_url"}
@@ -413,6 +450,17 @@ def _check(
         faults.append(("/settings", "form_title has at most 200 characters, form_campaign 100"))
     if settings.get("touch_kind", "form") not in TOUCH_KINDS:
         faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
+    if faults:
+        raise _invalid(faults)
+
+
+def _check_credentials(body: NewSource) -> None:
+    possible = CREDENTIALS.get(body.provider, frozenset())
+    faults = [
+        (f"/credentials/{name}", f"possible are {', '.join(sorted(possible)) or 'none'}; plain characters only")
+        for name, value in body.credentials.items()
+        if name not in possible or not value.isascii() or not value.isprintable()
+    ]
     if faults:
         raise _invalid(faults)
 

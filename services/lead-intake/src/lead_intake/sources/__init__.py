@@ -15,8 +15,11 @@ from lead_intake.sources import (
     gravity_forms,
     hubspot,
     jotform,
+    linkedin,
+    meta,
     standard_webhooks,
     tally,
+    tiktok,
     tilda,
     typeform,
     unbounce,
@@ -67,7 +70,13 @@ PROVIDERS: Mapping[str, Provider] = {
     "calendly": calendly,
     "tilda": tilda,
     "vk_lead_forms": vk_lead_forms,
+    "meta": meta,
+    "linkedin": linkedin,
+    "tiktok": tiktok,
 }
 
 SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {"vk_lead_forms": vk_lead_forms.SETTINGS}
 """What a provider needs to be told beside its secrets, with the form of each value."""
+
+TOKEN_ALWAYS = frozenset({"tiktok"})
+"""Whose signature cannot be relied on: their address carries a token, whatever else proves them."""

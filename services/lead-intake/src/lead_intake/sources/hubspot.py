@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from lead_intake import mapping
-from lead_intake.delivery import Incoming, Inquiry, Source, Unparsable
+from lead_intake.delivery import Incoming, Inquiry, Lookup, Source, Unparsable
 from lead_intake.normalise import timestamp
 from lead_intake.reading import MAX_FIELDS, data_of
 from lead_intake.sources.generic import presented
@@ -33,6 +33,9 @@ __all__ = ["NEEDS_SECRET", "handshake", "kept", "parse", "reply", "secret_proble
 NEEDS_SECRET = False
 TOLERANCE_MS = 300_000
 handshake = no_handshake
+CONTACTS = "0-1"
+INQUIRY_PROPERTIES = "recent_conversion_date,recent_conversion_event_name,num_conversion_events"
+"""Properties that change when a known contact sends a form again; a source can name its own."""
 reply = receipt_reply
 secret_problem = no_secret_problem
 
@@ -83,20 +86,32 @@ def parse(incoming: Incoming, source: Source) -> list[Inquiry]:
 
 
 def _inquiry(record: dict[str, Any], source: Source) -> Inquiry:
-    return _event(record) if "subscriptionType" in record else _record(record, source)
+    return _event(record, source) if "subscriptionType" in record else _record(record, source)
 
 
-def _event(event: dict[str, Any]) -> Inquiry:
+def _event(event: dict[str, Any], source: Source) -> Inquiry:
     """A CRM event names a record but does not hold it. `eventId` is not unique: the key is composite."""
     kind = mapping.as_text(event["subscriptionType"])
     parts = ("portalId", "subscriptionId", "objectId", "propertyName", "occurredAt", "eventId")
     key = ":".join(mapping.as_text(event.get(part)) for part in parts)
     at = timestamp(event.get("occurredAt"))
-    if kind == "contact.privacyDeletion":
-        return Inquiry(key, {}, occurred_at=at, quarantined="privacy_deletion")
-    if kind.startswith("contact."):
-        return Inquiry(key, {}, occurred_at=at, quarantined="needs_lookup")
-    return Inquiry(key, {}, occurred_at=at, refused="not_a_lead")
+    contact_id = mapping.as_text(event.get("objectId"))
+    of_contact = kind.startswith("contact.") or mapping.as_text(event.get("objectTypeId")) == CONTACTS
+    if not of_contact or not contact_id:
+        return Inquiry(key, {}, occurred_at=at, refused="not_a_lead")
+    contact = f"contact:{mapping.as_text(event.get('portalId'))}:{contact_id}"
+    what = kind.rpartition(".")[2]
+    if what == "privacyDeletion":
+        return Inquiry(key, {}, occurred_at=at, refused="erase_requested", forgets=contact)
+    wanted = str(source.settings.get("inquiry_properties", INQUIRY_PROPERTIES)).split(",")
+    changed = mapping.as_text(event.get("propertyName"))
+    if what == "creation" or (what == "propertyChange" and changed in (name.strip() for name in wanted)):
+        # One form changes several properties at once: what one contact did in a minute is one inquiry.
+        minute = int(at.timestamp()) // 60 if at else 0
+        return Inquiry(
+            f"{contact}:{minute}", {}, occurred_at=at, lookup=Lookup(contact_id, about={"erased_as": contact})
+        )
+    return Inquiry(key, {}, occurred_at=at, refused="not_an_inquiry")
 
 
 def _record(record: dict[str, Any], source: Source) -> Inquiry:
