@@ -10,6 +10,7 @@ from baton_kit.edges import Edge, Families
 from baton_kit.outages import Unprocessable
 from qualification import store as leads_store
 from qualification.cycle import Lead, SeenTouch
+from qualification.features import profile_of
 from qualification.merging import person, store
 from qualification.merging.person import Whole
 
@@ -51,7 +52,7 @@ def seen(
     resting = frozenset(lead.id for lead in members if (lead.id, lead.cycle) in rests)
     canonical = person.moved_on(leads[root], members, everything, resting=resting)
     whole = Whole(
-        features=person.joined(members, canonical=root),
+        profile=profile_of(person.joined(members, canonical=root)),
         held=person.held(canonical, members, everything, resting=resting),
     )
     return canonical, everything, whole

@@ -1,11 +1,11 @@
 """Several leads of one person: what the criteria see of them together, and where each stands alone. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from qualification.cycle import CycleState, Feedback, Lead, SeenTouch, after_feedback, begun_again
-from qualification.features import Features, FeatureValue
+from qualification.features import UNKNOWN, Features, FeatureValue, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Whole:
     the canonical lead is judged, but not handed over.
     """
 
-    features: Features
+    profile: Profile
     held: bool
 
 
@@ -47,8 +47,7 @@ def joined(leads: Iterable[Lead], *, canonical: str) -> Features:
     whole: dict[str, Any] = {}
     answers: dict[str, str] = {}
     for lead in sorted(leads, key=lambda x: (x.id == canonical, _descending(x.id))):
-        features = lead.features or {}
-        told: Mapping[str, FeatureValue] = features
+        told: Mapping[str, FeatureValue] = (lead.profile or UNKNOWN).features
         whole |= {k: v for k, v in told.items() if k not in ("answers", "consent_marketing")}
         more = told.get("answers")
         answers |= more if isinstance(more, dict) else {}
@@ -88,9 +87,8 @@ def moved_on(canonical: Lead, others: Sequence[Lead], touches: Sequence[SeenTouc
     if not ended or held(canonical, others, touches, resting=resting):
         return canonical
     last = max(ended, key=lambda other: other.ended_at or other.created_at)  # type: ignore[arg-type,return-value]
-    begun = begun_again(replace(last, id=canonical.id, cycle=canonical.cycle, sequence=canonical.sequence), touches)
-    return replace(
-        canonical,
+    begun = begun_again(last._replace(id=canonical.id, cycle=canonical.cycle, sequence=canonical.sequence), touches)
+    return canonical._replace(
         cycle=begun.cycle,
         state=begun.state,
         ended_at=None,
@@ -115,11 +113,10 @@ def alone(lead: Lead, answers: Sequence[Feedback], touches: Sequence[SeenTouch],
     """
     cycle = max((1, *past.handed_over))
     state = CycleState.QUALIFIED if cycle in past.handed_over else CycleState.OPEN
-    fresh = replace(lead, cycle=cycle, state=state, ended_at=None, return_at=None, next_change_at=None)
+    fresh = lead._replace(cycle=cycle, state=state, ended_at=None, return_at=None, next_change_at=None)
     fresh = begun_again(after_feedback(fresh, answers), touches)
     last = (past.last or {}).get(fresh.cycle)
-    return replace(
-        fresh,
+    return fresh._replace(
         activation_seq=last.activation_seq if last else None,
         outcome=last.outcome if last else None,
         score=last.score if last else None,

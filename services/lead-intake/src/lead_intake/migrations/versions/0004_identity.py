@@ -5,7 +5,7 @@ from alembic import op
 from baton_kit.edges import create_edges_v1
 
 revision = "0004"
-down_revision = "0001"
+down_revision = "0003"
 
 _STATEMENTS = [
     """
