@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Generic
 
@@ -19,7 +20,7 @@ from baton_kit import migration, ring, telemetry, vitals
 from baton_kit.apply import App, KitApp, Subscription
 from baton_kit.consumer import Consumer
 from baton_kit.db import open_database, raw
-from baton_kit.health import Check, create_ops
+from baton_kit.health import Check, Note, create_ops
 from baton_kit.migration import LANES
 from baton_kit.outages import is_outage
 from baton_kit.policy import ALL, create_api_key
@@ -47,6 +48,7 @@ class Service(Generic[App]):
     subscriptions: tuple[Subscription[App], ...] = ()
     api_tasks: Mapping[str, Task[App]] = field(default_factory=lambda: MappingProxyType({}))
     worker_tasks: Mapping[str, Task[App]] = field(default_factory=lambda: MappingProxyType({}))
+    worker_notes: Mapping[str, Callable[[App], Awaitable[str]]] = field(default_factory=lambda: MappingProxyType({}))
     commands: Mapping[str, Command[App]] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -112,7 +114,10 @@ async def _serve(service: Service[App], settings: ServiceSettings, role: str) ->
         checks = {"database": _database_check(app), "stopping": _stopping_check(stop), **parts.checks}
         if settings.http.ops_port is not None:
             parts.servers["ops"] = server(
-                create_ops(checks), host=settings.http.ops_host, port=settings.http.ops_port, drain_seconds=1
+                create_ops(checks, notes=parts.notes),
+                host=settings.http.ops_host,
+                port=settings.http.ops_port,
+                drain_seconds=1,
             )
         async with asyncio.TaskGroup() as group:
             tasks = {name: group.create_task(task, name=name) for name, task in parts.tasks.items()}
@@ -148,6 +153,7 @@ class Parts:
     tasks: dict[str, Coroutine[Any, Any, None]] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
+    notes: dict[str, Note] = field(default_factory=dict)
     releases: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
 
@@ -180,6 +186,7 @@ def worker_parts(service: Service[App], app: App) -> Parts:
             **{f"relay.{relay.lane}": _relay_check(relay) for relay in relays},
             **{f"consumer.{c.subscription.group}": _consumer_check(c) for c in consumers},
         },
+        notes={name: partial(note, app) for name, note in service.worker_notes.items()},
         releases=[_release(relay) for relay in relays],
     )
 

@@ -14,6 +14,7 @@ from lead_intake.group_commit import GroupCommit
 from lead_intake.refusals import Refusals
 from lead_intake.settings import IntakeSettings
 from lead_intake.source_cache import SourceCache
+from lead_intake.spam import Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class App:
     sources: SourceCache
     commits: GroupCommit
     refusals: Refusals
+    rates: Rates
 
 
 @contextlib.asynccontextmanager
@@ -41,6 +43,7 @@ async def open_app(settings: IntakeSettings) -> AsyncIterator[App]:
         sources=SourceCache(db, key=settings.seal_key_bytes),
         commits=GroupCommit(),
         refusals=Refusals(),
+        rates=Rates(),
     )
     try:
         yield app

@@ -17,6 +17,7 @@ from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import features, normalise
 from lead_intake.delivery import Incoming, Inquiry, Outcome, Source
+from lead_intake.spam import suspicion
 from lead_intake.touches import Origin, origin_of
 
 LONGEST_KEY = 1_000
@@ -42,18 +43,22 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a delivery. It is open (`person` given) or settled before the ledger (`outcome` given)."""
+    """One entry of a delivery. It is open (`person` given) or settled before the ledger (`outcome` given).
+
+    `ordinal` is its place in the receipt where that is not its place in the delivery: in a replay of some entries.
+    """
 
     key: str
     occurred_at: datetime
     person: Person | None = None
     outcome: Outcome | None = None
     reason: str = ""
+    ordinal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery, ready to be received."""
+    """One delivery, ready to be received; `request` is what a repair needs beside the body, sealed."""
 
     receipt_id: str
     source_id: str
@@ -64,6 +69,7 @@ class Delivery:
     entries: tuple[Entry, ...]
     reason: str = ""
     traceparent: str | None = None
+    request: bytes | None = None
 
 
 def delivery_of(
@@ -99,7 +105,7 @@ def unreadable(incoming: Incoming, source: Source, *, reason: str, body: bytes) 
 
 
 def refusal(source: Source, *, reason: str, at: datetime) -> Delivery:
-    """The receipt of a delivery that was turned away at the door; the body is not kept."""
+    """The receipt of a delivery that was turned away at the door."""
     entry = Entry("", at, outcome=Outcome.REFUSED, reason=reason)
     return Delivery(new_id(), source.id, source.provider, at, "", None, (entry,), reason=reason)
 
@@ -118,6 +124,8 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
     if not email and not phone:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
+    if suspect := suspicion(told, source.settings, email=email):
+        return Entry(key, at, outcome=Outcome.QUARANTINED, reason=suspect)
     identities = (f"email:{email.lower()}",) if email else ()
     if phone:
         identities = (*identities, f"phone:{phone}")

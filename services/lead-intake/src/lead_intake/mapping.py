@@ -25,6 +25,7 @@ FIELDS = _words(
     country language message website employees industry product timeline budget budget_currency
     consent_marketing page_url referrer utm_source utm_medium utm_campaign campaign_id adgroup_id ad_id
     gclid gbraid wbraid dclid fbclid msclkid ttclid li_fat_id twclid yclid ymclid
+    honeypot
     """
 )
 

@@ -18,6 +18,7 @@ from baton_kit.failpoint import failpoint
 from lead_intake import contact, events, features, store
 from lead_intake.delivery import Outcome, Result
 from lead_intake.entry import Delivery, Entry, Person
+from lead_intake.ledger.store import keep_requests
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -83,6 +84,7 @@ async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Resu
         leads=list(writes.created.values()),
         touches=writes.touches,
     )
+    await keep_requests(tx, deliveries)
     failpoint("intake.after_insert")
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
     await store.insert_merges(tx, writes.merges)
@@ -98,6 +100,7 @@ async def quarantine(tx: Tx, delivery: Delivery, *, reason: str) -> Result:
     await store.insert_batch(
         tx, deliveries=[delivery], states=["quarantined"], entries=_entry_rows([delivery], [settled])
     )
+    await keep_requests(tx, [delivery])
     return Result(delivery.receipt_id, tuple(s.outcome for s in settled), reason=reason)
 
 
@@ -205,7 +208,7 @@ def _entry_rows(deliveries: Sequence[Delivery], settled: Sequence[Sequence[Settl
     return [
         store.EntryRow(
             d.receipt_id,
-            ordinal,
+            ordinal if e.ordinal is None else e.ordinal,
             d.source_id,
             e.key,
             s.outcome.value,

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
+from lead_intake.ledger import bodies, count, replay
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
 
@@ -21,6 +22,21 @@ async def write_refusals(app: App) -> None:
     await app.refusals.write_for_ever(app)
 
 
+async def replay_receipts(app: App) -> None:
+    """Run the replays that were asked for."""
+    await replay.run_for_ever(app)
+
+
+async def count_ledger(app: App) -> None:
+    """Count the ledger for ever."""
+    await count.count_for_ever(app)
+
+
+async def empty_bodies(app: App) -> None:
+    """Empty the raw bodies that have had their time."""
+    await bodies.empty_for_ever(app)
+
+
 SERVICE: Service[App] = Service(
     name="lead-intake",
     package="lead_intake",
@@ -28,5 +44,7 @@ SERVICE: Service[App] = Service(
     open_app=open_app,
     create_api=create_api,
     create_public=create_public,
+    worker_tasks=MappingProxyType({"replay": replay_receipts, "ledger": count_ledger, "bodies": empty_bodies}),
+    worker_notes=MappingProxyType({"ledger": count.note}),
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
 )

@@ -40,7 +40,7 @@ class SourceCache:
             if version == self._version:
                 return
             rows = await store.sources(tx)
-        self._sources = {row.id: self._opened(row) for row in rows}
+        self._sources = {row.id: self.opened(row) for row in rows}
         self._version = version
 
     async def keep_fresh(self) -> None:
@@ -58,7 +58,8 @@ class SourceCache:
         """A secret as it is stored, bound to its source."""
         return seal(self._key, secret.encode(), context=f"source:{source_id}")
 
-    def _opened(self, row: store.SourceRow) -> Source:
+    def opened(self, row: store.SourceRow) -> Source:
+        """The source with its secrets in clear."""
         secrets = []
         for id, sealed, _ in row.secrets:
             try:

@@ -195,7 +195,7 @@ receipt_request = Table(
         postgresql_where=text("unproven"),
     ),
 )
-"""What a repair needs beside the body: method, address and headers, sealed. Where the sender was not proven also the body."""
+"""What a repair needs beside the body: method, address and headers, sealed; of an unproven sender also the body."""
 
 Index(
     "receipt_entry_apart",

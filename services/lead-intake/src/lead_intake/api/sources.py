@@ -19,7 +19,7 @@ from baton_kit.pages import Page
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake import mapping as mappings
-from lead_intake import store
+from lead_intake import spam, store
 from lead_intake.api.answers import PROBLEMS, Body, Moment, SourceId, app_of, plain
 from lead_intake.delivery import Incoming, Source, Unparsable
 from lead_intake.entry import Entry, entry_of, stored_key
@@ -129,7 +129,7 @@ async def list_sources(request: Request, caller: Caller = requires("sources:read
 async def add_source(request: Request, body: NewSource, caller: Caller = requires("sources:write")) -> SourceOut:
     """Add a source. Without secrets its address carries a token, which is shown in this answer only."""
     app = app_of(request)
-    _check(body.provider, body.mapping, body.settings, body.default_region, body.secrets, adding=True)
+    check_source(body.provider, body.mapping, body.settings, body.default_region, body.secrets, adding=True)
     token = "" if body.secrets else random_secrets.token_urlsafe(24)
     now = app.clock.now()
     secrets = tuple((new_id(), app.sources.sealed(body.id, s), now) for s in body.secrets)
@@ -160,7 +160,7 @@ async def add_source(request: Request, body: NewSource, caller: Caller = require
 async def get_source(request: Request, id: SourceId, caller: Caller = requires("sources:read")) -> SourceOut:
     """One source."""
     async with app_of(request).db.begin() as tx:
-        return _source_out(await _source(tx, id))
+        return _source_out(await source_row(tx, id))
 
 
 @router.patch(
@@ -174,7 +174,7 @@ async def change_source(
     token = ""
     async with app.db.begin() as tx:
         await store.lock_source(tx, id)
-        old = await _source(tx, id)
+        old = await source_row(tx, id)
         digest = old.token_digest
         if body.rotate_token:
             token = random_secrets.token_urlsafe(24)
@@ -190,7 +190,7 @@ async def change_source(
             old.created_at,
             old.secrets,
         )
-        _check(row.provider, row.mapping, row.settings, row.default_region, [], adding=False)
+        check_source(row.provider, row.mapping, row.settings, row.default_region, [], adding=False)
         await store.update_source(tx, row)
         await store.raise_source_version(tx)
     await app.sources.refresh()
@@ -213,7 +213,7 @@ async def add_secret(
     secret_id, now = new_id(), app.clock.now()
     async with app.db.begin() as tx:
         await store.lock_source(tx, id)
-        row = await _source(tx, id)
+        row = await source_row(tx, id)
         if problem := PROVIDERS[row.provider].secret_problem(body.secret):
             raise _invalid([("/secret", problem)])
         if len(row.secrets) >= 10:
@@ -241,7 +241,7 @@ async def remove_secret(
     app = app_of(request)
     async with app.db.begin() as tx:
         await store.lock_source(tx, id)
-        row = await _source(tx, id)
+        row = await source_row(tx, id)
         if not await store.delete_secret(tx, id=str(secret_id), source_id=id):
             raise Problem(404, "The source has no such secret")
         if len(row.secrets) == 1 and (row.token_digest is None or PROVIDERS[row.provider].NEEDS_SECRET):
@@ -263,9 +263,9 @@ async def try_source(
     """Read a delivery as the door would, without a signature, and store nothing."""
     app = app_of(request)
     async with app.db.begin() as tx:
-        row = await _source(tx, id)
+        row = await source_row(tx, id)
     mapping = row.mapping if body.mapping is None else body.mapping
-    _check(row.provider, mapping, row.settings, row.default_region, [], adding=False)
+    check_source(row.provider, mapping, row.settings, row.default_region, [], adding=False)
     source = Source(id, row.provider, row.name, row.default_region, mapping=mapping, settings=row.settings)
     headers = {k.lower(): v for k, v in body.headers.items()} | {"content-type": body.content_type}
     try:
@@ -280,13 +280,14 @@ async def try_source(
     return TrialOut(
         reason="",
         entries=[
-            _trial_entry(entry_of(i, source, key=stored_key(i.key), received_at=incoming.received_at), sorted(i.fields))
+            trial_entry(entry_of(i, source, key=stored_key(i.key), received_at=incoming.received_at), sorted(i.fields))
             for i in inquiries
         ],
     )
 
 
-async def _source(tx: Any, id: str) -> store.SourceRow:
+async def source_row(tx: Any, id: str) -> store.SourceRow:
+    """The source as it is stored; a problem 404 where there is none."""
     rows = await store.sources(tx, id=id)
     if not rows:
         raise Problem(404, "There is no such source")
@@ -310,7 +311,7 @@ def _source_out(row: store.SourceRow, *, token: str = "") -> SourceOut:
     )
 
 
-def _check(
+def check_source(
     provider: str,
     mapping: Mapping[str, Any],
     settings: Mapping[str, str],
@@ -319,6 +320,7 @@ def _check(
     *,
     adding: bool,
 ) -> None:
+    """Raise a problem 422 that points at every fault of a source's configuration."""
     faults: list[tuple[str, str]] = []
     if provider not in PROVIDERS:
         raise _invalid([("/provider", f"possible are {', '.join(PROVIDERS)}")])
@@ -333,6 +335,7 @@ def _check(
     if adding and PROVIDERS[provider].NEEDS_SECRET and not secrets:
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
     possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind"}
+    possible |= spam.SETTINGS
     faults += [
         (f"/settings/{name}", f"possible are {', '.join(sorted(possible))}") for name in settings.keys() - possible
     ]
@@ -343,6 +346,16 @@ def _check(
         faults.append(("/settings/signature_encoding", "hex or base64"))
     if settings.get("touch_kind", "form") not in TOUCH_KINDS:
         faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
+    faults += [
+        (f"/settings/{name}", "accept, or leave it out")
+        for name in ("spam", "disposable")
+        if settings.get(name, "accept") != "accept"
+    ]
+    faults += [
+        (f"/settings/{name}", "a whole number up to 1000000, 0 for any number")
+        for name in ("source_per_minute", "address_per_hour")
+        if not re.fullmatch(r"0|[1-9][0-9]{0,5}|1000000", settings.get(name, "0"))
+    ]
     if faults:
         raise _invalid(faults)
 
@@ -356,7 +369,8 @@ def _invalid(faults: list[tuple[str, str]]) -> Problem:
     )
 
 
-def _trial_entry(entry: Entry, fields: list[str]) -> TrialEntry:
+def trial_entry(entry: Entry, fields: list[str]) -> TrialEntry:
+    """What would be made of an entry, in the shape of the API."""
     p = entry.person
     return TrialEntry(
         key=entry.key,

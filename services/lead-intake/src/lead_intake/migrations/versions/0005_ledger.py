@@ -1,4 +1,4 @@
-"""The ledger's own tables: requests kept for repair, totals an hour, broken laws, replays, how far bodies are emptied."""
+"""The ledger's own tables: requests kept for repair, totals an hour, broken laws, replays, marks of steady work."""
 
 from alembic import op
 
@@ -97,8 +97,9 @@ _STATEMENTS = [
     CREATE FUNCTION ledger_note_change() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         EXECUTE format(
-            'INSERT INTO ledger_change (hour) SELECT DISTINCT date_trunc(''hour'', uuid_extract_timestamp(%I), ''UTC'') '
-            'FROM gone WHERE uuid_extract_timestamp(%I) IS NOT NULL', TG_ARGV[0], TG_ARGV[0]);
+            'INSERT INTO ledger_change (hour) '
+            'SELECT DISTINCT date_trunc(''hour'', uuid_extract_timestamp(%I), ''UTC'') FROM gone '
+            'WHERE uuid_extract_timestamp(%I) IS NOT NULL', TG_ARGV[0], TG_ARGV[0]);
         RETURN NULL;
     END
     $$
