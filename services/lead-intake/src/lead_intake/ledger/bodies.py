@@ -41,22 +41,23 @@ async def empty_due(app: App) -> None:
         ("bodies.refused", ("refused",), s.unproven_body_days),
         ("bodies.waiting", ("quarantined", "pending"), s.waiting_body_days),
     ):
+        after: str | None = None
         for _ in range(MOST_ROUNDS):
-            if not await _piece(app, name, states, app.clock.now() - timedelta(days=days)):
+            after = await _piece(app, name, states, until=app.clock.now() - timedelta(days=days), after=after)
+            if after is None:
                 break
 
 
-async def _piece(app: App, name: str, states: tuple[str, ...], until: datetime) -> bool:
-    """One transaction; False when nothing is left. The mark only moves on, so that no receipt is looked at twice."""
+async def _piece(app: App, name: str, states: tuple[str, ...], *, until: datetime, after: str | None) -> str | None:
+    """One transaction; the last receipt it looked at, or None when nothing is left. The mark only moves on."""
     async with app.db.begin() as tx:
         at = await store.mark(tx, name) or datetime.fromtimestamp(0, tz=UTC)
         if at >= until:
-            return False
-        last = await store.empty_bodies(tx, states=states, low=floor_id(at), high=floor_id(until), limit=MOST)
+            return None
+        last = await store.empty_bodies(
+            tx, states=states, after=after or floor_id(at), high=floor_id(until), limit=MOST
+        )
         failpoint("bodies.after_empty")
-        # The last one's own millisecond is looked at again: others may share it.
-        reached = until if last is None else time_of(last)
-        if reached == at:
-            reached += timedelta(milliseconds=1)
-        await store.set_mark(tx, name, reached)
-    return last is not None
+        # Killed here, the next run looks again at those of the same millisecond.
+        await store.set_mark(tx, name, until if last is None else time_of(last))
+    return last

@@ -86,7 +86,7 @@ async def count_round(app: App) -> Round:
         touched = {hour for _, hour in changed if hour < to}
         due = sorted(touched)[:MOST_HOURS]
         dropped = [id for id, hour in changed if hour >= to or hour in due]
-        turn, turned_to = await _turn(tx)
+        turn, turned_to = await _turn(tx, to)
         hours = sorted({*due, *turn})
         whole = [(hour, floor_id(hour), floor_id(min(hour + HOUR, to))) for hour in hours]
         found = await store.count_spans(tx, whole)
@@ -215,24 +215,31 @@ async def _new_spans(tx: Tx, reached: datetime | None, to: datetime) -> tuple[li
     return spans, at
 
 
-async def _turn(tx: Tx) -> tuple[list[datetime], datetime]:
-    """The next hours of those that were counted, and where the turn stands; after the last it begins again."""
+async def _turn(tx: Tx, to: datetime) -> tuple[list[datetime], datetime]:
+    """The next hours that hold receipts or were counted, and where the turn stands; after the last it begins again."""
     start = datetime.fromtimestamp(0, tz=UTC)
     at = await store.mark(tx, "gone_through") or start
-    hours = await store.hours_after(tx, at, limit=MOST_HOURS)
-    if not hours:
-        return [], start
-    stored = await store.stored_hours(tx, hours)
-    sizes: dict[datetime, int] = {}
-    for (_, hour), counted in stored.items():
-        sizes[hour] = sizes.get(hour, 0) + counted.entries
-    chosen, size = [hours[0]], sizes.get(hours[0], 0)
-    for hour in hours[1:]:
-        size += sizes.get(hour, 0)
-        if size > MOST_AGAIN:
+    chosen: list[datetime] = []
+    size = 0
+    while len(chosen) < MOST_HOURS:
+        hour, entries = await _hour_after(tx, at)
+        if hour is None or hour >= to:
+            return chosen, start
+        size += entries
+        if chosen and size > MOST_AGAIN:
             break
         chosen.append(hour)
-    return chosen, chosen[-1]
+        at = hour
+    return chosen, at
+
+
+async def _hour_after(tx: Tx, at: datetime) -> tuple[datetime | None, int]:
+    counted, entries = await store.hour_after(tx, at)
+    first = await store.first_receipt_from(tx, floor_id(hour_of(at) + HOUR))
+    came = hour_of(time_of(first)) if first else None
+    if came is not None and (counted is None or came < counted):
+        return came, 0  # it came later than its hour was counted
+    return counted, entries
 
 
 def _whole_only(spans: Sequence[Span], hours: Sequence[datetime]) -> list[Span]:

@@ -242,8 +242,8 @@ async def count_reasons(tx: Tx, wanted: Wanted) -> list[Mapping[str, Any]]:
     return list(
         await connection.fetch(
             f"""
-            SELECT e.source_id, e.outcome, e.reason, count(*) AS count, min(e.receipt_id)::text AS oldest,
-                   max(e.receipt_id)::text AS newest
+            SELECT e.source_id, e.outcome, e.reason, count(*) AS count, min(e.receipt_id::text) AS oldest,
+                   max(e.receipt_id::text) AS newest
             FROM receipt_entry e
             WHERE e.outcome IN ('refused', 'quarantined', 'pending', 'test') AND {_MEANT}
             GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3
@@ -505,12 +505,14 @@ async def stored_hours(tx: Tx, hours: Sequence[datetime]) -> dict[tuple[str, dat
     return {(r[0], r[1]): _counted(r, 2) for r in rows}
 
 
-async def hours_after(tx: Tx, hour: datetime, *, limit: int) -> list[datetime]:
-    """The next hours that were counted."""
-    rows = await (await raw(tx)).fetch(
-        "SELECT DISTINCT hour FROM ledger_hour WHERE hour > $1 ORDER BY hour LIMIT $2", hour, limit
+async def hour_after(tx: Tx, hour: datetime) -> tuple[datetime | None, int]:
+    """The next hour that was counted, with its entries."""
+    row = await (await raw(tx)).fetchrow(
+        "SELECT hour, sum(entries)::bigint FROM ledger_hour "
+        "WHERE hour = (SELECT min(hour) FROM ledger_hour WHERE hour > $1) GROUP BY 1",
+        hour,
     )
-    return [r[0] for r in rows]
+    return (row[0], int(row[1])) if row else (None, 0)
 
 
 async def put_hours(tx: Tx, found: Mapping[tuple[str, datetime], Counted]) -> None:
@@ -603,17 +605,17 @@ async def breaks(tx: Tx, *, limit: int = 100) -> list[Break]:
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 
-async def empty_bodies(tx: Tx, *, states: Sequence[str], low: str, high: str, limit: int) -> str | None:
+async def empty_bodies(tx: Tx, *, states: Sequence[str], after: str, high: str, limit: int) -> str | None:
     """Empty the bodies of the next receipts in a range of ids; the last id seen when more may follow, else None."""
     rows = await (await raw(tx)).fetch(
         """
-        WITH next AS (SELECT id FROM receipt WHERE id >= $2::uuid AND id < $3::uuid AND state = ANY($1::text[])
+        WITH next AS (SELECT id FROM receipt WHERE id > $2::uuid AND id < $3::uuid AND state = ANY($1::text[])
                       ORDER BY id LIMIT $4),
         emptied AS (UPDATE receipt r SET body = NULL FROM next n WHERE r.id = n.id AND r.body IS NOT NULL),
         forgotten AS (DELETE FROM receipt_request q USING next n WHERE q.receipt_id = n.id)
         SELECT id::text FROM next ORDER BY id
         """,
-        states, low, high, limit,
+        states, after, high, limit,
     )  # fmt: skip
     return rows[-1][0] if len(rows) == limit else None
 
