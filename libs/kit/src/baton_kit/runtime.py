@@ -24,6 +24,7 @@ from baton_kit.health import Check, Note, create_ops
 from baton_kit.migration import LANES
 from baton_kit.outages import is_outage
 from baton_kit.policy import ALL, create_api_key
+from baton_kit.published import Published
 from baton_kit.relay import Relay
 from baton_kit.settings import ServiceSettings, load_settings
 from baton_kit.telemetry import log
@@ -178,7 +179,7 @@ def worker_parts(service: Service[App], app: App) -> Parts:
         tasks={
             **{f"relay.{relay.lane}": relay.run() for relay in relays},
             **{f"consumer.{c.subscription.group}": c.run() for c in consumers},
-            "ring": ring.maintain(app.db),
+            "ring": ring.maintain(app.db, held=Published(app.db, app.settings.kafka)),
             "vitals": vitals.measure(app.db),
             **{name: _named(task(app)) for name, task in service.worker_tasks.items()},
         },
