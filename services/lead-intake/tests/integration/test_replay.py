@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from intake_calls import balanced, deliver, given_form, one, run, waiting
 from intake_samples import BODIES, SECRETS, signed
 
 from baton_kit.db import raw
@@ -23,40 +24,10 @@ MAPPING = {"email": "contact.mailbox", "full_name": "who"}
 WRITTEN = ("receipt", "receipt_entry", "identity_key", "lead", "contact", "touch", "proposed_merge")
 
 
-async def given_form(intake: Harness[App], id: str = "form", **more: Any) -> str:
-    answer = await intake.api.post("/v1/sources", json={"id": id, "provider": "generic"} | more)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["webhook_url"])
-
-
-async def deliver(intake: Harness[App], url: str, body: str | bytes, *, expect: int = 202, **headers: str) -> str:
-    assert intake.public is not None
-    answer = await intake.public.post(url, content=body, headers={"content-type": "application/json"} | headers)
-    assert answer.status_code == expect, answer.text
-    return str(answer.json().get("receipt_id", ""))
-
-
-async def one(intake: Harness[App], id: str, **order: Any) -> dict[str, Any]:
-    answer = await intake.api.post(f"/v1/receipts/{id}/replay", json=order)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
-
-
-async def run(intake: Harness[App]) -> None:
-    while await replay.run_some(intake.app):
-        pass
-
-
 async def snapshot(intake: Harness[App]) -> dict[str, Any]:
     state = {t: [tuple(r) for r in await intake.fetch(f"SELECT * FROM {t} ORDER BY 1, 2")] for t in WRITTEN}
     state["outbox"] = [tuple(r) for r in await intake.fetch("SELECT event_id, key, value FROM outbox ORDER BY id")]
     return state
-
-
-async def balanced(intake: Harness[App]) -> dict[str, Any]:
-    answer = (await intake.api.get("/v1/receipts/balance")).json()
-    assert answer["balanced"] is True, answer
-    return dict(answer["total"])
 
 
 async def test_a_quarantined_delivery_becomes_its_lead_once_the_mapping_is_mended(intake: Harness[App]) -> None:
@@ -91,13 +62,18 @@ async def test_replaying_twice_changes_nothing(intake: Harness[App]) -> None:
     assert await snapshot(intake) == before
 
 
-async def test_two_replays_at_once_settle_an_entry_once(intake: Harness[App]) -> None:
+async def test_a_replay_waits_for_the_one_under_way_and_then_finds_nothing_open(intake: Harness[App]) -> None:
     url = await given_form(intake)
     receipt = await deliver(intake, url, UNNAMED)
     await intake.api.patch("/v1/sources/form", json={"mapping": MAPPING})
-    done = await asyncio.gather(*(one(intake, receipt) for _ in range(4)))
-    assert sum(len(d["settled"]) for d in done) == 1
-    assert [r["count"] for r in await intake.fetch("SELECT count(*) FROM lead")] == [1]
+    async with intake.db.begin() as tx:
+        first = await replay.replay_receipt(tx, intake.app, receipt)
+        second = asyncio.create_task(one(intake, receipt))
+
+        await waiting(intake)
+    assert first is not None
+    assert [e.outcome for e in first.settled] == ["created"]
+    assert (await second)["settled"] == []
     await balanced(intake)
 
 
