@@ -90,12 +90,18 @@ async def missing(db: Database, kafka: KafkaSettings, slot: int) -> list[Missing
         compacted = "compact" in policies[name]
         passes = -(-count // MOST_AT_ONCE)
         gone: list[str] = []
+        cut = False
         for number in range(passes):
             shards = [shard for shard in range(SHARDS) if shard % passes == number]
             async with db.begin() as tx:
                 wanted = await _wanted(tx, slot, topic, shards=shards, compacted=compacted)
             await _take_off(kafka, name, wanted, shards=frozenset(shards), since=since - CLOCKS_APART)
             gone += wanted.ids
+            cut = cut or wanted.cut
+        if gone and cut and not compacted:
+            # Retention, or a person, has taken the beginning: what is gone there was let go of and not lost.
+            log.warning("outbox_beyond_retention", slot=slot, topic=topic, not_found=len(gone))
+            continue
         if compacted and gone:
             async with db.begin() as tx:
                 gone = await _not_forgotten(tx, slot, gone)
@@ -106,10 +112,14 @@ async def missing(db: Database, kafka: KafkaSettings, slot: int) -> list[Missing
 
 @dataclass(slots=True)
 class _Wanted:
-    """Ids that are looked for; on a compacted topic also by key, with the time from which any event of it will do."""
+    """Ids that are looked for; on a compacted topic also by key, with the time from which any event of it will do.
+
+    `cut` is set where the topic begins later than the slot.
+    """
 
     ids: set[str]
     by_key: dict[str, tuple[str, datetime]]
+    cut: bool = False
 
 
 async def _wanted(tx: Tx, slot: int, topic: str, *, shards: list[int], compacted: bool) -> _Wanted:
@@ -164,11 +174,13 @@ async def _take_off(
         if not partitions:
             return
         ends = await consumer.end_offsets(partitions)
+        begins = await consumer.beginning_offsets(partitions)
         starts = await consumer.offsets_for_times(dict.fromkeys(partitions, int(since.timestamp() * 1000)))
         at = {}
         for partition in partitions:
             start = starts.get(partition)
             at[partition] = ends[partition] if start is None else start.offset
+            wanted.cut |= 0 < begins[partition] == at[partition]
             consumer.seek(partition, at[partition])
         while wanted.ids and any(at[partition] < ends[partition] for partition in partitions):
             batches = await consumer.getmany(*(p for p in partitions if at[p] < ends[p]), timeout_ms=500)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from google.protobuf.wrappers_pb2 import StringValue
 from structlog.testing import capture_logs
 
@@ -137,6 +137,25 @@ async def test_an_event_that_kafka_acknowledged_and_lost_keeps_its_slot_until_it
         await rewind.rewind(tx, lane="live", since=START.replace(year=2020))
     await log.carry()
     assert await ring.empty(log.toy.db, "live", held=log.published()) == [0]
+
+
+async def test_what_retention_has_let_go_of_does_not_keep_a_slot(log: Log) -> None:
+    await log.append([f"e{n}" for n in range(20)])
+    await log.carry()
+    await log.age()
+    admin = AIOKafkaAdminClient(bootstrap_servers=log.kafka.bootstrap_servers)
+    await admin.start()
+    consumer = AIOKafkaConsumer(
+        log.kafka.topic_prefix + HEARD, log.kafka.topic_prefix + TOLD, bootstrap_servers=log.kafka.bootstrap_servers
+    )
+    await consumer.start()
+    everything = {partition: RecordsToDelete(-1) for partition in consumer.assignment()}
+    await consumer.stop()
+    await admin.delete_records(everything)
+    await admin.close()
+    with capture_logs() as logs:
+        assert await ring.empty(log.toy.db, "live", held=log.published()) == [0]
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["outbox_beyond_retention"]
 
 
 async def test_on_a_compacted_topic_a_later_event_of_the_key_will_do(compacted: Log) -> None:
