@@ -94,7 +94,9 @@ def _service(settings: Settings, service: str) -> list[Finding]:
         # Whatever else would be asked of it is away for the same reason.
         return [*found, api]
     parked = _try(f"{service} parked events", lambda: _parked(settings, service))
-    return [*found, api, parked, _try(f"{service} outbox", lambda: _outbox(settings, service))]
+    outbox = _try(f"{service} outbox", lambda: _outbox(settings, service))
+    ledger = [_try("lead-intake ledger", lambda: _ledger(settings))] if service == "lead-intake" else []
+    return [*found, api, parked, outbox, *ledger]
 
 
 def _readiness(role: str, url: str) -> Finding:
@@ -123,6 +125,13 @@ def _parked(settings: Settings, service: str) -> Finding | None:
         f"{len(waiting)}{'+' if len(waiting) == 200 else ''} events wait for a person",
         "`baton parked list` shows them; replay or skip them.",
     )
+
+
+def _ledger(settings: Settings) -> Finding | None:
+    if call(settings, "lead-intake", "GET /v1/receipts/balance")["balanced"]:
+        return None
+    advice = "`baton receipts balance` shows where; see the runbook, Ledger."
+    return Finding("lead-intake ledger", "does not add up: entries are not accounted for", advice)
 
 
 def _outbox(settings: Settings, service: str) -> Finding | None:
