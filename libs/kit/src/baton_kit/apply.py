@@ -74,6 +74,8 @@ class Subscription(Generic[App]):
     handlers: Handlers[App]
     ignores: frozenset[type[Message]] = frozenset()
     largest_batch: int = 500
+    gather_seconds: float = 0.0
+    """Rest between two batches that were not full: fewer and larger ones, where nobody waits for the result."""
     types: Mapping[str, type[Message]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,79 +102,96 @@ class Sorted:
 
     events: list[Received[Message]]
     parkings: list[Parking]
-    ignored: int
+    ignored: list[int]
+    """The offsets of what is knowingly ignored."""
+
+    def since(self, offset: int) -> "Sorted":
+        """What of it is not done yet."""
+        return Sorted(
+            [e for e in self.events if e.offset >= offset],
+            [p for p in self.parkings if p.offset >= offset],
+            [at for at in self.ignored if at >= offset],
+        )
 
 
-async def apply_batch(
-    tx: Tx,
-    app: App,
-    subscription: Subscription[App],
-    *,
-    topic: str,
-    partition: int,
-    records: Sequence[Record],
-    park: str | None = None,
-) -> int:
-    """Apply the records of one partition, in the caller's transaction; returns how many events took effect.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition in the order of their offsets.
+
+    `known` is the position that the caller read or wrote last, if it knows one.
+    """
+
+    topic: str
+    partition: int
+    records: Sequence[Record]
+    known: int | None = None
+
+
+async def apply_batches(
+    tx: Tx, app: App, subscription: Subscription[App], batches: Sequence[Batch], *, park: str | None = None
+) -> Done:
+    """Apply the records of some partitions, all of them or none, in the caller's transaction.
 
     Each event takes effect at most once (inbox), none is passed over: what cannot be applied is parked in this
-    transaction. `park` parks the (single) record for that reason instead of handling it.
-    """
-    done = await settle_batch(tx, app, subscription, topic=topic, partition=partition, records=records, park=park)
-    return done.applied
-
-
-async def settle_batch(
-    tx: Tx,
-    app: App,
-    subscription: Subscription[App],
-    *,
-    topic: str,
-    partition: int,
-    records: Sequence[Record],
-    park: str | None = None,
-    known: int | None = None,
-) -> Done:
-    """Be `apply_batch`, and say what was parked too.
-
-    `known` is the position that the caller read or wrote last. Raises PositionWentBack when the database has an earlier
-    one: applying on would pass over what it lost.
+    transaction. `park` parks the (single) record for that reason instead of handling it. Raises PositionWentBack when
+    the database stands before what a caller knows: applying on would pass over what it lost.
     """
     group = subscription.group
-    # 1. The position first: whoever else held the partition has committed, and what it did is skipped here.
-    start = await inbox.lock_position(tx, group, topic=topic, partition=partition)
-    if known is not None and start < known:
-        raise PositionWentBack
-    fresh = [r for r in records if r.offset >= start]
+    # 1. Positions and keys are held: whoever else held a partition has committed, and what it did is skipped here.
+    offered = [sort(subscription, b.records, topic=b.topic, partition=b.partition) for b in batches]
+    keys = sorted({e.key for s in offered for e in s.events} | {p.key for s in offered for p in s.parkings})
+    positions = await inbox.hold(tx, group, [(b.topic, b.partition) for b in batches], keys=keys)
+    fresh: list[tuple[Batch, list[Record]]] = []
+    found: list[Sorted] = []
+    for batch, sorted_out in zip(batches, offered, strict=True):
+        start = positions[batch.topic, batch.partition]
+        if batch.known is not None and start < batch.known:
+            raise PositionWentBack
+        if records := [r for r in batch.records if r.offset >= start]:
+            fresh.append((batch, records))
+            found.append(sorted_out.since(start))
     if not fresh:
         return Done(0, 0)
     failpoint("consumer.after_position")
-    found = sort(subscription, fresh, topic=topic, partition=partition)
 
-    # 2. Keys are held, then asked whether an earlier event of theirs waits for a person.
-    keys = sorted({e.key for e in found.events} | {p.key for p in found.parkings})
-    await inbox.lock_keys(tx, group, keys)
+    # 2. Only a new statement sees which keys wait behind an earlier event of theirs.
     blocked = await inbox.blocked_keys(tx, group, keys)
-    events, parkings = divide(found, blocked, records={r.offset: r for r in fresh}, park=park)
-    events, parkings = first_of_each(events, parkings)
+    events: list[Received[Message]] = []
+    parkings: list[list[Parking]] = []
+    seen: set[str] = set()
+    for (_, records), each in zip(fresh, found, strict=True):
+        handled, parked = divide(each, blocked, records={r.offset: r for r in records}, park=park)
+        handled, parked = first_of_each(handled, parked, seen=seen)
+        events += handled
+        parkings.append(parked)
+        # Another partition's events of the key come behind what waits here.
+        blocked |= {p.key for p in parked if p.reason != "unrouted"}
     failpoint("consumer.before_claim")
 
-    # 3. One claim for the whole batch; what was claimed before is a duplicate and drops out.
-    outcomes = {p.event_id: "unrouted" if p.reason == "unrouted" else "parked" for p in parkings if p.event_id}
+    # 3. One claim for all; what was claimed before is a duplicate and drops out.
+    outcomes = {
+        p.event_id: "unrouted" if p.reason == "unrouted" else "parked"
+        for parked in parkings
+        for p in parked
+        if p.event_id
+    }
     outcomes |= {e.id: "applied" for e in events}
     won = await inbox.claim(tx, group, outcomes)
     events = [e for e in events if e.id in won]
-    parkings = [p for p in parkings if p.event_id is None or p.event_id in won]
-    await inbox.park(tx, group, topic=topic, partition=partition, parkings=parkings)
+    parkings = [[p for p in parked if p.event_id is None or p.event_id in won] for parked in parkings]
+    for (batch, _), parked in zip(fresh, parkings, strict=True):
+        await inbox.park(tx, group, topic=batch.topic, partition=batch.partition, parkings=parked)
     failpoint("consumer.after_claim")
 
-    # 4. The effects, and the position behind them.
+    # 4. The effects, and the positions behind them.
     await handle(tx, app, subscription, events)
     failpoint("consumer.after_effects")
-    await inbox.move_position(tx, group, topic=topic, partition=partition, next_offset=fresh[-1].offset + 1)
+    await inbox.move_positions(tx, group, {(b.topic, b.partition): r[-1].offset + 1 for b, r in fresh})
     failpoint("consumer.before_commit")
-    _count(group, applied=len(events), parked=len(parkings), ignored=found.ignored, all=len(fresh))
-    return Done(len(events), sum(p.reason in ("poison", "handler") for p in parkings))
+    waiting = [p for parked in parkings for p in parked]
+    _count(group, applied=len(events), parked=len(waiting), ignored=sum(len(s.ignored) for s in found),
+           all=sum(len(records) for _, records in fresh))  # fmt: skip
+    return Done(len(events), sum(p.reason in ("poison", "handler") for p in waiting))
 
 
 async def handle(tx: Tx, app: App, subscription: Subscription[App], events: Sequence[Received[Message]]) -> None:
@@ -222,12 +241,12 @@ def sort(subscription: Subscription[App], records: Sequence[Record], *, topic: s
     ignored_names = {t.DESCRIPTOR.full_name for t in subscription.ignores}
     events: list[Received[Message]] = []
     parkings: list[Parking] = []
-    ignored = 0
+    ignored: list[int] = []
     for record in records:
         try:
             name = type_of(record.headers)
             if name in ignored_names:
-                ignored += 1
+                ignored.append(record.offset)
                 continue
             if name not in subscription.types:
                 parkings.append(parking(record, reason="unrouted", detail="no handler knows this type", type=name))
@@ -303,16 +322,20 @@ def _readable(value: bytes | None) -> str | None:
 
 
 def first_of_each(
-    events: Sequence[Received[Message]], parkings: Sequence[Parking]
+    events: Sequence[Received[Message]], parkings: Sequence[Parking], *, seen: set[str]
 ) -> tuple[list[Received[Message]], list[Parking]]:
-    """Keep the first record of each event id, be it applied or parked: the relay may have sent it twice."""
+    """Keep the first record of each event id, be it applied or parked: the relay may have sent it twice.
+
+    `seen` are the ids of what was kept before; it is added to.
+    """
     first: dict[str, int] = {}
     for offset, event_id in [(e.offset, e.id) for e in events] + [(p.offset, p.event_id) for p in parkings]:
-        if event_id is not None:
+        if event_id is not None and event_id not in seen:
             first[event_id] = min(offset, first.get(event_id, offset))
+    seen.update(first)
     return (
-        [e for e in events if first[e.id] == e.offset],
-        [p for p in parkings if p.event_id is None or first[p.event_id] == p.offset],
+        [e for e in events if first.get(e.id) == e.offset],
+        [p for p in parkings if p.event_id is None or first.get(p.event_id) == p.offset],
     )
 
 

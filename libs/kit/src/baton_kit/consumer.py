@@ -1,4 +1,4 @@
-"""The loop between Kafka and the handlers: poll, apply a partition's batch in one transaction, wait out what fails.
+"""The loop between Kafka and the handlers: poll, apply what came in one transaction, wait out what fails.
 
 Exactly three outcomes of an error. Poison is parked at once. A handler's error is repeated with back-off while its
 partition rests, then parked. An outage never counts and never parks: it is waited out for ever, unready.
@@ -6,7 +6,7 @@ partition rests, then parked. An outage never counts and never parks: it is wait
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 
 from baton_kit import broker, inbox, parked, telemetry
-from baton_kit.apply import App, PositionWentBack, Record, Subscription, settle_batch
+from baton_kit.apply import App, Batch, PositionWentBack, Record, Subscription, apply_batches
 from baton_kit.failpoint import failpoint
 from baton_kit.outages import Unprocessable, is_outage
 from baton_kit.telemetry import log
@@ -32,8 +32,6 @@ OUTAGE_PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 TOO_MANY, WINDOW_MINUTES = 20, 10
 """More parkings than this in so many minutes are a bad deploy, not bad events."""
 NO_PROGRESS_SECONDS = 30.0
-AT_ONCE = 4
-"""Partitions worked at the same time, each on a connection of its own."""
 DISPLAY_SECONDS = 5.0
 
 
@@ -43,9 +41,13 @@ class NoProgress(Exception):
 
 @dataclass(slots=True)
 class Backlog:
-    """What was polled from one partition and is not applied yet; the partition rests until it is."""
+    """What was polled from one partition and is not applied yet; the partition rests until it is.
+
+    It is worked together with the others; `apart` from them after a failure, `one_by_one` after a failure of its own.
+    """
 
     records: list[Any]
+    apart: bool = False
     one_by_one: bool = False
     failures: int = 0
     outages: int = 0
@@ -63,6 +65,8 @@ class Consumer(Generic[App]):
     reason: str = "starting"
     away: bool = False
     applied: int = 0
+    full: bool = False
+    """The last poll brought all that a batch may hold: more waits."""
     moved_at: float = 0.0
     backlogs: dict[TopicPartition, Backlog] = field(default_factory=dict)
     outside_log: dict[TopicPartition, int] = field(default_factory=dict)
@@ -133,9 +137,12 @@ class Consumer(Generic[App]):
 
     async def _step(self, client: AIOKafkaConsumer) -> None:
         loop = asyncio.get_running_loop()
+        if self.subscription.gather_seconds and not self.full:
+            await _rest(self.subscription.gather_seconds)
         wait_ms = 20 if self.backlogs else 250
         polled = await client.getmany(timeout_ms=wait_ms, max_records=self.subscription.largest_batch)
         failpoint("consumer.after_poll")
+        self.full = sum(len(records) for records in polled.values()) >= self.subscription.largest_batch
         if not self.backlogs and not self.outside_log and not self.away:
             self.healthy, self.reason = True, ""
         for tp, records in polled.items():
@@ -145,29 +152,41 @@ class Consumer(Generic[App]):
                 continue
             self.backlogs[tp] = Backlog(records)
             self.moved_at = loop.time()
-        due = [(tp, backlog) for tp, backlog in self.backlogs.items() if loop.time() >= backlog.not_before]
-        # Side by side: most of a batch is waiting for the database. Partitions share no key within a topic, and what
-        # two topics share is kept apart by the keys' locks.
-        side_by_side = asyncio.Semaphore(AT_ONCE)
-        outcomes = await asyncio.gather(
-            *(self._settle(client, tp, backlog, side_by_side) for tp, backlog in due), return_exceptions=True
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        due = {tp: backlog for tp, backlog in self.backlogs.items() if loop.time() >= backlog.not_before}
+        if together := {tp: backlog for tp, backlog in due.items() if not backlog.apart}:
+            await self._work_together(client, together)
+        for tp, backlog in due.items():
+            if backlog.apart and self.backlogs.get(tp) is backlog:
+                await self._work_apart(client, tp, backlog)
 
-    async def _settle(
-        self, client: AIOKafkaConsumer, tp: TopicPartition, backlog: Backlog, side_by_side: asyncio.Semaphore
-    ) -> None:
-        """Work one partition's backlog, and let the partition rest if something of it is left."""
-        async with side_by_side:
-            try:
-                finished = await self._work(tp, backlog)
-            except PositionWentBack:
-                log.error("database_went_back", consumer=self.subscription.group, topic=tp.topic,
-                          partition=tp.partition)  # fmt: skip
-                await seek(self, client, [tp])
-                finished = True
+    async def _work_together(self, client: AIOKafkaConsumer, together: dict[TopicPartition, Backlog]) -> None:
+        """Apply the backlogs in one transaction: a batch of one event costs nearly as much as one of fifty."""
+        try:
+            await self._apply({tp: backlog.records for tp, backlog in together.items()})
+        except Exception as error:
+            for tp, backlog in together.items():
+                if is_outage(error):
+                    self._wait_out(backlog, error)
+                    self._let_go(client, tp, backlog, finished=False)
+                else:
+                    # Everything went back; apart, only the partition that causes it suffers.
+                    backlog.apart, backlog.one_by_one = True, len(together) == 1
+            return
+        failpoint("consumer.after_commit")
+        for tp, backlog in together.items():
+            self._let_go(client, tp, backlog, finished=True)
+
+    async def _work_apart(self, client: AIOKafkaConsumer, tp: TopicPartition, backlog: Backlog) -> None:
+        try:
+            finished = await self._work(tp, backlog)
+        except PositionWentBack:
+            log.error("database_went_back", consumer=self.subscription.group, topic=tp.topic, partition=tp.partition)
+            await seek(self, client, [tp])
+            finished = True
+        self._let_go(client, tp, backlog, finished=finished)
+
+    def _let_go(self, client: AIOKafkaConsumer, tp: TopicPartition, backlog: Backlog, *, finished: bool) -> None:
+        """Let the partition rest if something of its backlog is left, and go on if nothing is."""
         # A partition that was revoked meanwhile has no backlog any more and is not ours to hold or to let go.
         mine = self.backlogs.get(tp) is backlog
         if finished:
@@ -180,25 +199,26 @@ class Consumer(Generic[App]):
             # event would wait until that one ends.
             _pause(client, tp)
 
+    def _wait_out(self, backlog: Backlog, error: Exception) -> None:
+        # What failed may have been committed, or undone by a restore: the position decides.
+        pause = OUTAGE_PAUSES[min(backlog.outages, len(OUTAGE_PAUSES) - 1)]
+        backlog.outages += 1
+        backlog.not_before = asyncio.get_running_loop().time() + _jittered(pause)
+        telemetry.RETRIES.labels(self.subscription.group, "outage").inc()
+        self._unhealthy(type(error).__name__)
+
     async def _work(self, tp: TopicPartition, backlog: Backlog) -> bool:
         """Apply the backlog as far as it goes; True when nothing of it is left."""
         group = self.subscription.group
         while backlog.records:
             records = backlog.records[:1] if backlog.one_by_one else backlog.records
             try:
-                with telemetry.BATCH_SECONDS.labels(group).time():
-                    await self._apply(tp, records)
+                await self._apply({tp: records})
             except PositionWentBack:
                 raise
             except Exception as error:
-                now = asyncio.get_running_loop().time()
                 if is_outage(error):
-                    # What failed may have been committed, or undone by a restore: the position decides.
-                    pause = OUTAGE_PAUSES[min(backlog.outages, len(OUTAGE_PAUSES) - 1)]
-                    backlog.outages += 1
-                    backlog.not_before = now + _jittered(pause)
-                    telemetry.RETRIES.labels(group, "outage").inc()
-                    self._unhealthy(type(error).__name__)
+                    self._wait_out(backlog, error)
                     return False
                 if not backlog.one_by_one:
                     # The whole batch went back; one by one, only the bad event stands out.
@@ -210,7 +230,8 @@ class Consumer(Generic[App]):
                     log.warning("event_failed", consumer=group, topic=tp.topic, partition=tp.partition,
                                 offset=records[0].offset, error=type(error).__name__)  # fmt: skip
                     telemetry.RETRIES.labels(group, "handler").inc()
-                    backlog.not_before = now + _jittered(HANDLER_PAUSES[backlog.failures])
+                    pause = _jittered(HANDLER_PAUSES[backlog.failures])
+                    backlog.not_before = asyncio.get_running_loop().time() + pause
                     backlog.failures += 1
                     return False
             backlog.failures = backlog.outages = 0
@@ -218,20 +239,16 @@ class Consumer(Generic[App]):
             failpoint("consumer.after_commit")
         return True
 
-    async def _apply(self, tp: TopicPartition, records: Sequence[Record], *, park: str | None = None) -> None:
-        async with self.app.db.begin() as tx:
-            done = await settle_batch(
-                tx,
-                self.app,
-                self.subscription,
-                topic=self._plain(tp.topic),
-                partition=tp.partition,
-                records=records,
-                park=park,
-                known=self.known.get(tp),
-            )
-        if tp in self.known:
-            self.known[tp] = max(records[-1].offset + 1, self.known[tp] or 0)
+    async def _apply(self, polled: Mapping[TopicPartition, Sequence[Record]], *, park: str | None = None) -> None:
+        batches = [
+            Batch(self._plain(tp.topic), tp.partition, records, self.known.get(tp)) for tp, records in polled.items()
+        ]
+        with telemetry.BATCH_SECONDS.labels(self.subscription.group).time():
+            async with self.app.db.begin() as tx:
+                done = await apply_batches(tx, self.app, self.subscription, batches, park=park)
+        for tp, records in polled.items():
+            if tp in self.known:
+                self.known[tp] = max(records[-1].offset + 1, self.known[tp] or 0)
         self.applied += done.applied
         if done.parked:
             await self._wait_while_too_many_parked()
@@ -239,7 +256,7 @@ class Consumer(Generic[App]):
     async def _park(self, tp: TopicPartition, records: Sequence[Record], error: Exception) -> None:
         # Of a foreign error only its kind is written down: its text may hold a person's data.
         reason = str(error) if isinstance(error, Unprocessable) else type(error).__name__
-        await self._apply(tp, records, park=reason)
+        await self._apply({tp: records}, park=reason)
         log.error("event_parked", consumer=self.subscription.group, topic=tp.topic, partition=tp.partition,
                   offset=records[0].offset, reason=reason, exc_info=error)  # fmt: skip
 
@@ -368,6 +385,10 @@ async def _stopped(client: AIOKafkaConsumer) -> None:
             await client.stop()
     except (KafkaError, TimeoutError):
         await client._client.close()
+
+
+async def _rest(seconds: float) -> None:
+    await asyncio.sleep(seconds)
 
 
 def _jittered(seconds: float) -> float:

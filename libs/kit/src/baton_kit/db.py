@@ -1,6 +1,7 @@
 """One PostgreSQL database a service, one visible transaction a request or batch."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -22,6 +23,14 @@ class Database:
     def begin(self) -> AbstractAsyncContextManager[Tx]:
         """Open one transaction (READ COMMITTED)."""
         return self.engine.begin()
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend asyncpg's own connection outside a transaction: each statement is one of its own, in one round trip."""
+        async with self.engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None  # noqa: S101 - it is connected
+            yield driver
 
     async def close(self) -> None:
         """Close every connection."""

@@ -10,11 +10,25 @@ from dataclasses import dataclass
 from baton_kit.db import Tx, raw
 
 # The smallest lock id comes first everywhere: batches that share keys queue instead of deadlocking.
-_LOCK_KEYS = """
-SELECT pg_advisory_xact_lock(h) FROM (
-    SELECT DISTINCT hashtextextended($1 || chr(31) || k, 7) AS h FROM unnest($2::text[]) AS k ORDER BY h
-) AS hashes
+_HASHES = """
+SELECT DISTINCT hashtextextended($1 || chr(31) || k, 7) AS h FROM unnest({keys}::text[]) AS k ORDER BY h
 """
+_LOCK_KEYS = f"SELECT pg_advisory_xact_lock(h) FROM ({_HASHES.format(keys='$2')}) AS hashes"  # noqa: S608 - fixed text
+# Two locks in one round trip. The count is asked before the first key: whoever holds a position may hold its keys.
+# A row that another transaction moves meanwhile is read as that one leaves it.
+_HOLD = f"""
+WITH held AS MATERIALIZED (
+    SELECT o.topic, o.partition, o.next_offset
+    FROM consumer_offset o
+    JOIN unnest($2::text[], $3::int[]) AS w(topic, partition) ON w.topic = o.topic AND w.partition = o.partition
+    WHERE o.consumer = $1
+    ORDER BY o.topic, o.partition FOR UPDATE OF o
+), keys AS MATERIALIZED (
+    SELECT count(pg_advisory_xact_lock(h)) FROM ({_HASHES.format(keys="$4")}) AS hashes
+    WHERE (SELECT count(*) FROM held) = cardinality($2::text[])
+)
+SELECT held.* FROM held, keys
+"""  # noqa: S608 - fixed text
 _CLAIM = """
 INSERT INTO inbox (consumer, event_id, outcome)
 SELECT $1, e.id, e.outcome FROM unnest($2::text[], $3::text[]) AS e(id, outcome)
@@ -51,30 +65,37 @@ async def positions(tx: Tx, consumer: str) -> Mapping[tuple[str, int], int]:
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-async def lock_position(tx: Tx, consumer: str, *, topic: str, partition: int) -> int:
-    """Return the next offset, held until the transaction ends: who lost the partition waits here, and sees it."""
+async def hold(
+    tx: Tx, consumer: str, partitions: Sequence[tuple[str, int]], *, keys: Sequence[str]
+) -> Mapping[tuple[str, int], int]:
+    """Return the next offset of each (topic, partition), and hold these positions and the keys until the end of the
+    transaction.
+
+    Who lost a partition waits here, and sees what its successor did. Positions come before keys, each in one order.
+    """
     connection = await raw(tx)
-    found = await connection.fetchval(
-        "SELECT next_offset FROM consumer_offset WHERE consumer = $1 AND topic = $2 AND partition = $3 FOR UPDATE",
-        consumer, topic, partition,
-    )  # fmt: skip
-    if found is None:
-        # ON CONFLICT makes a second first-comer wait for the first one's commit; its row is then read anew.
+    wanted = sorted(partitions)
+    topics, numbers = [topic for topic, _ in wanted], [partition for _, partition in wanted]
+    rows = await connection.fetch(_HOLD, consumer, topics, numbers, keys)
+    if len(rows) < len(wanted):
+        # ON CONFLICT makes a second first-comer wait for the first one's commit; its rows are then read anew.
         await connection.execute(
-            "INSERT INTO consumer_offset (consumer, topic, partition, next_offset) VALUES ($1, $2, $3, 0) "
-            "ON CONFLICT DO NOTHING",
-            consumer, topic, partition,
+            "INSERT INTO consumer_offset (consumer, topic, partition, next_offset) "
+            "SELECT $1, w.topic, w.partition, 0 FROM unnest($2::text[], $3::int[]) AS w(topic, partition) "
+            "ORDER BY 2, 3 ON CONFLICT DO NOTHING",
+            consumer, topics, numbers,
         )  # fmt: skip
-        return await lock_position(tx, consumer, topic=topic, partition=partition)
-    return int(found)
+        rows = await connection.fetch(_HOLD, consumer, topics, numbers, keys)
+    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-async def move_position(tx: Tx, consumer: str, *, topic: str, partition: int, next_offset: int) -> None:
+async def move_positions(tx: Tx, consumer: str, moved: Mapping[tuple[str, int], int]) -> None:
     """Write where the consumer goes on; in the transaction of the effects before it."""
     await (await raw(tx)).execute(
-        "UPDATE consumer_offset SET next_offset = $4, moved_at = now() "
-        "WHERE consumer = $1 AND topic = $2 AND partition = $3",
-        consumer, topic, partition, next_offset,
+        "UPDATE consumer_offset o SET next_offset = m.next_offset, moved_at = now() "
+        "FROM unnest($2::text[], $3::int[], $4::bigint[]) AS m(topic, partition, next_offset) "
+        "WHERE o.consumer = $1 AND o.topic = m.topic AND o.partition = m.partition",
+        consumer, [topic for topic, _ in moved], [partition for _, partition in moved], list(moved.values()),
     )  # fmt: skip
 
 

@@ -86,16 +86,19 @@ _RENEW = """
 UPDATE outbox_cursor SET lease_until = clock_timestamp() + make_interval(secs => $4)
 WHERE lane = $1 AND shard_from = $2 AND epoch = $3
 """
+# A new window ends with the snapshot of the statement that reads it: one round trip, and no transaction to end.
 # Columns are qualified: an output column of the same name would be sorted instead, as text.
 _WINDOW = """
+WITH bounds AS MATERIALIZED (SELECT coalesce($4::text::pg_snapshot, pg_current_snapshot()) AS snap_to)
 SELECT o.id, o.topic, o.key, o.headers, o.value,
-    coalesce(pg_visible_in_snapshot(o.xid, $7::text::pg_snapshot), false) AS replayed
+    coalesce(pg_visible_in_snapshot(o.xid, $7::text::pg_snapshot), false) AS replayed,
+    (SELECT snap_to::text FROM bounds) AS snap_to
 FROM outbox o
 WHERE o.slot BETWEEN {first} AND {last}
   AND o.shard BETWEEN $1 AND $2
   AND o.xid >= pg_snapshot_xmin($3::text::pg_snapshot)
-  AND o.xid < pg_snapshot_xmax($4::text::pg_snapshot)
-  AND pg_visible_in_snapshot(o.xid, $4::text::pg_snapshot)
+  AND o.xid < (SELECT pg_snapshot_xmax(snap_to) FROM bounds)
+  AND pg_visible_in_snapshot(o.xid, (SELECT snap_to FROM bounds))
   AND NOT pg_visible_in_snapshot(o.xid, $3::text::pg_snapshot)
   AND o.id > $5
 ORDER BY o.id LIMIT $6
@@ -261,15 +264,15 @@ async def publish_page(
     """
     # 1. A fixed window: rows that commit while it is being published belong to the next one.
     first = LANES[cursor.lane]
-    async with db.begin() as tx:
-        connection = await raw(tx)
-        snap_to = cursor.snap_to or await connection.fetchval("SELECT pg_current_snapshot()::text")
+    async with db.statements() as connection:
         rows = await connection.fetch(
             _WINDOW.format(first=first, last=first + RING - 1),
-            cursor.shard_from, cursor.shard_to, cursor.snap_from, snap_to, cursor.last_id, limit, cursor.replayed_to,
+            cursor.shard_from, cursor.shard_to, cursor.snap_from, cursor.snap_to, cursor.last_id, limit,
+            cursor.replayed_to,
         )  # fmt: skip
     failpoint("relay.after_read")
-    if not rows and cursor.snap_to is None:
+    snap_to = rows[0]["snap_to"] if rows else cursor.snap_to
+    if snap_to is None:
         return cursor, 0
 
     # 2. Everything is sent before anything is awaited; then every acknowledgement is awaited.
@@ -314,13 +317,13 @@ async def publish_page(
             cursor.replayed_to,
             cursor.epoch,
         )
-    async with db.begin() as tx:
-        done = await (await raw(tx)).execute(
+    failpoint("relay.before_cursor")
+    async with db.statements() as connection:
+        done = await connection.execute(
             _MOVE,
             cursor.lane, cursor.shard_from, cursor.epoch, moved.snap_from, moved.snap_to, moved.last_id, LEASE_SECONDS,
             cursor.snap_from, cursor.snap_to, cursor.last_id,
         )  # fmt: skip
-        failpoint("relay.before_cursor")
     failpoint("relay.after_cursor")
     if done == "UPDATE 0":
         raise LeaseLost

@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
 from baton_kit import migration
-from baton_kit.apply import App, apply_batch
+from baton_kit.apply import App, Batch, apply_batches
 from baton_kit.clock import FixedClock
 from baton_kit.db import Database, raw
 from baton_kit.envelope import Event, Received, decode, encode_headers
@@ -133,7 +133,7 @@ class Harness(Generic[App]):
                     if topic not in subscription.topics:
                         continue
                     async with self.app.db.begin() as tx:
-                        await apply_batch(tx, self.app, subscription, topic=topic, partition=0, records=records)
+                        await apply_batches(tx, self.app, subscription, [Batch(topic, 0, records)])
 
     async def outbox(self) -> list[Received[Any]]:
         """Return every event appended so far, in order."""

@@ -146,6 +146,56 @@ async def test_a_failing_event_is_repeated_alone_then_parked_and_the_rest_flows(
     assert telemetry.RETRIES.labels("toy.count", "handler")._value.get() == repeats + 2
 
 
+async def test_a_failing_partition_holds_no_other_of_the_same_poll(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its repeats would take longer than the test may last: whoever waited for them would never be noted.
+    monkeypatch.setattr(consuming, "HANDLER_PAUSES", (600.0,))
+    await log.write([word("before", "lead-1"), word("bug", "lead-1")], partition=0)
+    await log.write([word("other", "lead-2")], partition=1)
+    member = log.member()
+    async with running(member):
+        await log.noted("before", "other")
+        await log.write([word("later", "lead-2")], partition=1)
+        await log.noted("later")
+    [row] = await log.toy.fetch("SELECT next_offset FROM consumer_offset WHERE partition = 0")
+    assert row["next_offset"] == 1
+    assert await log.toy.fetch("SELECT 1 FROM parked") == []
+
+
+class Polls:
+    """A client that brings one poll after the other of a partition."""
+
+    def __init__(self, tp: TopicPartition, *polls: Sequence[Any]) -> None:
+        self.tp, self.polls = tp, list(polls)
+
+    async def getmany(self, **_: Any) -> dict[TopicPartition, Any]:
+        found = self.polls.pop(0)
+        return {self.tp: found} if found else {}
+
+    def assignment(self) -> set[TopicPartition]:
+        return set()
+
+
+async def test_a_consumer_on_which_nobody_waits_gathers_unless_more_waits(
+    toy: Harness[Toy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    monkeypatch.setattr(consuming, "_rest", rest)
+    tp = TopicPartition(HEARD, 0)
+    found = [record(word(f"w{n}"), offset=n) for n in range(3)]
+    client = Polls(tp, found[:2], found[2:], [])
+    member = Consumer(toy.app, replace(SUBSCRIPTION, gather_seconds=0.25, largest_batch=2), known={tp: 0})
+    seen = []
+    for _ in range(3):
+        await member._step(client)
+        seen.append(len(rests))
+    assert seen == [1, 1, 2]
+    assert len(await toy.fetch("SELECT 1 FROM note")) == 3
+
+
 async def test_an_unprocessable_event_is_parked_without_a_repeat(log: Log) -> None:
     log.toy.app.refuse.add("no")
     await log.write([word("no"), word("yes", "lead-2")])

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BoolValue, StringValue
 
 from baton_kit import parked
-from baton_kit.apply import PositionWentBack, Subscription, apply_batch, settle_batch
+from baton_kit.apply import Batch, PositionWentBack, Subscription, apply_batches
 from baton_kit.envelope import Event, Received, event
 from baton_kit.testing import START, FakeRecord, Harness, record
 from toy.running import until
@@ -30,7 +30,7 @@ async def apply(
     toy: Harness[Toy], batch: Sequence[FakeRecord], *, park: str | None = None, subscription: Any = SUBSCRIPTION
 ) -> int:
     async with toy.db.begin() as tx:
-        return await apply_batch(tx, toy.app, subscription, topic=HEARD, partition=0, records=batch, park=park)
+        return (await apply_batches(tx, toy.app, subscription, [Batch(HEARD, 0, batch)], park=park)).applied
 
 
 async def notes(toy: Harness[Toy]) -> list[tuple[str, str]]:
@@ -206,7 +206,7 @@ async def test_a_zombie_waits_for_the_position_and_never_moves_it_back(toy: Harn
     await apply(toy, records([word("first")]))
     batch = records([word(f"w{n}") for n in range(10)], start=1)
     async with toy.db.begin() as tx:
-        await apply_batch(tx, toy.app, SUBSCRIPTION, topic=HEARD, partition=0, records=batch)
+        await apply_batches(tx, toy.app, SUBSCRIPTION, [Batch(HEARD, 0, batch)])
         zombie = asyncio.create_task(apply(toy, batch[:5]))
 
         await until(lambda: locked(toy), what="the zombie waited")
@@ -239,7 +239,64 @@ async def test_a_database_that_went_back_is_not_passed_over(toy: Harness[Toy]) -
     await toy.fetch("UPDATE consumer_offset SET next_offset = 1")
     with pytest.raises(PositionWentBack):
         async with toy.db.begin() as tx:
-            await settle_batch(
-                tx, toy.app, SUBSCRIPTION, topic=HEARD, partition=0, records=records([word("c")], start=2), known=2
-            )
+            await apply_batches(tx, toy.app, SUBSCRIPTION, [Batch(HEARD, 0, records([word("c")], start=2), known=2)])
     assert [told for _, told in await notes(toy)] == ["a", "b"]
+
+
+async def apply_several(toy: Harness[Toy], *batches: Batch) -> int:
+    async with toy.db.begin() as tx:
+        return (await apply_batches(tx, toy.app, SUBSCRIPTION, batches)).applied
+
+
+async def test_several_partitions_are_applied_and_moved_together(toy: Harness[Toy]) -> None:
+    first = Batch(HEARD, 1, records([word("a", "lead-1"), word("b", "lead-1")], start=7))
+    second = Batch(HEARD, 0, records([word("c", "lead-2")]))
+    assert await apply_several(toy, first, second) == 3
+    rows = await toy.fetch("SELECT partition, next_offset FROM consumer_offset ORDER BY partition")
+    assert [tuple(r) for r in rows] == [(0, 1), (1, 9)]
+    assert await apply_several(toy, second, first) == 0
+
+
+async def test_each_partition_skips_only_what_it_did_before(toy: Harness[Toy]) -> None:
+    done = records([word("a", "lead-1")])
+    await apply(toy, done)
+    again = Batch(HEARD, 0, [*done, *records([word("b", "lead-1")], start=1)])
+    # The same offset of another partition is another event.
+    assert await apply_several(toy, again, Batch(HEARD, 1, records([word("c", "lead-2")]))) == 2
+    assert await notes(toy) == [("lead-1", "a"), ("lead-1", "b"), ("lead-2", "c")]
+
+
+async def test_an_event_behind_a_poison_of_its_key_in_another_partition_waits(toy: Harness[Toy]) -> None:
+    poison = without(records([word("bad", "lead-1")], start=5)[0], "ce_id")
+    other = records([word("behind", "lead-1"), word("free", "lead-2")])
+    await apply_several(toy, Batch(HEARD, 0, [poison]), Batch(HEARD, 1, other))
+    assert await waiting(toy) == [(5, "poison"), (0, "blocked")]
+    assert await notes(toy) == [("lead-2", "free")]
+
+
+async def test_an_event_that_comes_by_two_partitions_takes_effect_once(toy: Harness[Toy]) -> None:
+    twice = word("a", id="one")
+    assert await apply_several(toy, Batch(HEARD, 0, records([twice])), Batch(HEARD, 1, records([twice], start=3))) == 1
+    assert await notes(toy) == [("lead-1", "a")]
+
+
+async def test_one_partition_that_went_back_keeps_all_of_the_batch_back(toy: Harness[Toy]) -> None:
+    with pytest.raises(PositionWentBack):
+        await apply_several(
+            toy,
+            Batch(HEARD, 0, records([word("a", "lead-1")])),
+            Batch(HEARD, 1, records([word("b", "lead-2")], start=4), known=4),
+        )
+    assert await notes(toy) == []
+    assert await toy.fetch("SELECT 1 FROM consumer_offset") == []
+
+
+async def test_two_members_that_begin_the_same_partitions_in_other_orders_never_lock_each_other_out(
+    toy: Harness[Toy],
+) -> None:
+    for n in range(10):
+        mine = [Batch(HEARD, p, records([word(f"{n}.{p}", f"lead-{p}")], start=n)) for p in range(4)]
+        await asyncio.gather(apply_several(toy, *mine), apply_several(toy, *reversed(mine)))
+    rows = await toy.fetch("SELECT next_offset FROM consumer_offset")
+    assert [r["next_offset"] for r in rows] == [10] * 4
+    assert len(await notes(toy)) == 40

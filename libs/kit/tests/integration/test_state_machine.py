@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy.ext.asyncio import AsyncTransaction
 
-from baton_kit.apply import apply_batch
+from baton_kit.apply import Batch, apply_batches
 from baton_kit.db import Tx, raw
 from baton_kit.envelope import event
 from baton_kit.relay import LeaseLost, acquire, publish_page
@@ -196,7 +196,7 @@ class Machine(RuleBasedStateMachine):
         batch = self.log.records[max(0, start - back) : start + size]
         if batch:
             async with self.toy.db.begin() as tx:
-                await apply_batch(tx, self.toy.app, SUBSCRIPTION, topic=HEARD, partition=0, records=batch)
+                await apply_batches(tx, self.toy.app, SUBSCRIPTION, [Batch(HEARD, 0, batch)])
 
     @rule()
     def nothing_committed_waits_for_an_open_transaction(self) -> None:

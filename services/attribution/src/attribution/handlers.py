@@ -27,4 +27,6 @@ SUBSCRIPTION: "Subscription[App]" = Subscription(
     handlers=HANDLERS,
     # The text of an agreement is no fact about a lead; its digest comes with each decision.
     ignores=frozenset({AgreementActivated}),
+    # Reports wait for nobody's next click: a tenth of a second later they cost a tenth of the transactions.
+    gather_seconds=0.1,
 )

@@ -19,6 +19,7 @@ CONTACTS: Subscription[App] = Subscription(
     group="sales-feedback.contact",
     topics=("baton.contact.v1",),
     handlers={ContactChanged: contact.contacts_changed},
+    gather_seconds=0.05,  # a rep reads it seconds later
 )
 
 SUBSCRIPTIONS = (QUALIFIED, CONTACTS)
