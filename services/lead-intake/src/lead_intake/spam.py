@@ -54,12 +54,14 @@ class Rates:
     """How often each source and each address came lately, in the memory of this process.
 
     Two fixed windows, the older one weighted by what is left of it, stand in for a sliding one. Each API process counts
-    for itself, so that several allow as many times more; a restart begins anew.
+    for itself, so that several allow as many times more; a restart begins anew. An entry that comes again (the sender
+    was told 503, or repeats what it sent) is the ledger's to judge and counts once.
     """
 
     def __init__(self, *, most: int = MOST_ADDRESSES) -> None:
         self._most = most
         self._seen: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+        self._passed: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def judged(self, delivery: Delivery, source: Source) -> Delivery:
         """The delivery with the entries quarantined that came too often; they count all the same."""
@@ -84,7 +86,8 @@ class Rates:
         return dataclasses.replace(delivery, entries=entries)
 
     def _reason(self, entry: Entry, delivery: Delivery, *, a_minute: int, an_hour: int) -> str:
-        if entry.person is None:
+        once = (delivery.source_id, entry.key)
+        if entry.person is None or once in self._passed:
             return ""
         at = delivery.received_at
         if a_minute and self.count(f"source:{delivery.source_id}", at, seconds=60) > a_minute:
@@ -93,6 +96,9 @@ class Rates:
             for key in entry.person.identities:
                 if self.count(f"{delivery.source_id}\n{key}", at, seconds=3_600) > an_hour:
                     return SPAM.ADDRESS_RATE
+        self._passed[once] = None
+        if len(self._passed) > self._most:
+            self._passed.popitem(last=False)
         return ""
 
     def count(self, key: str, at: datetime, *, seconds: int) -> float:

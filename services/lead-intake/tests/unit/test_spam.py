@@ -52,7 +52,7 @@ def test_one_address_comes_so_often_in_an_hour_and_others_do_not_suffer() -> Non
     rates, source = Rates(), Source("form", "generic", settings={"address_per_hour": "3"})
 
     def reason(email: str, at: datetime) -> str:
-        judged = rates.judged(delivery(f'{{"email": "{email}"}}', at=at), source)
+        judged = rates.judged(delivery(f'{{"email": "{email}", "submission_id": "{at}"}}', at=at), source)
         return judged.entries[0].reason
 
     found = [reason("a@firm.es", AT + timedelta(minutes=n)) for n in range(5)]
@@ -60,6 +60,15 @@ def test_one_address_comes_so_often_in_an_hour_and_others_do_not_suffer() -> Non
     assert reason("b@firm.es", AT + timedelta(minutes=6)) == ""
     assert reason("a@firm.es", AT + timedelta(minutes=61)) == "spam_rate_address"  # most of the hour still counts
     assert reason("a@firm.es", AT + timedelta(hours=3)) == ""
+
+
+def test_what_is_sent_again_counts_once_and_is_never_held_back() -> None:
+    rates, source = Rates(), Source("form", "generic", settings={"address_per_hour": "3"})
+    found = [
+        rates.judged(delivery(f'{{"email": "a@firm.es", "submission_id": "{n}"}}'), source).entries[0].reason
+        for n in (1, 1, 1, 2, 2, 3, 1, 3, 4, 1)
+    ]
+    assert found == [""] * 8 + ["spam_rate_address", ""]
 
 
 def test_a_source_takes_so_many_a_minute_and_what_is_above_counts_as_well() -> None:
@@ -77,8 +86,9 @@ def test_a_source_takes_so_many_a_minute_and_what_is_above_counts_as_well() -> N
 def test_no_hour_ever_lets_more_than_twice_the_limit_pass(times: list[float], limit: int) -> None:
     rates, source = Rates(), Source("form", "generic", settings={"address_per_hour": str(limit)})
     passed = []
-    for t in times:
-        judged = rates.judged(delivery('{"email": "a@firm.es"}', at=AT + timedelta(seconds=t)), source)
+    for n, t in enumerate(times):
+        body = f'{{"email": "a@firm.es", "submission_id": "{n}"}}'
+        judged = rates.judged(delivery(body, at=AT + timedelta(seconds=t)), source)
         if judged.entries[0].person is not None:
             passed.append(t)
     for start in passed:
