@@ -356,7 +356,7 @@ async def receipts(
             FROM receipt
             WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR source_id = $2)
               AND ($3::uuid IS NULL OR id < $3::uuid) AND ($5::text IS NULL OR reason = $5)
-            ORDER BY id DESC LIMIT $4
+            ORDER BY receipt.id DESC LIMIT $4
             """,
             state, source, before, limit, reason,
         )
@@ -386,7 +386,7 @@ async def leads(tx: Tx, *, before: str | None, limit: int) -> list[Mapping[str, 
     return list(
         await (await raw(tx)).fetch(
             "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead "
-            "WHERE $1::uuid IS NULL OR id < $1::uuid ORDER BY id DESC LIMIT $2",
+            "WHERE $1::uuid IS NULL OR id < $1::uuid ORDER BY lead.id DESC LIMIT $2",
             before, limit,
         )
     )  # fmt: skip

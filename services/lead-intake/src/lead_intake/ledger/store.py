@@ -351,7 +351,7 @@ async def replay(tx: Tx, id: str) -> Replay | None:
 async def replays(tx: Tx, *, before: str | None, limit: int) -> list[Replay]:
     """Replays, newest first."""
     rows = await (await raw(tx)).fetch(
-        f"SELECT {_REPLAY} FROM replay WHERE $1::uuid IS NULL OR id < $1::uuid ORDER BY id DESC LIMIT $2",  # noqa: S608
+        f"SELECT {_REPLAY} FROM replay WHERE $1::uuid IS NULL OR id < $1::uuid ORDER BY replay.id DESC LIMIT $2",  # noqa: S608
         before, limit,
     )  # fmt: skip
     return [_replay_of(r) for r in rows]
@@ -361,7 +361,7 @@ async def claim_replay(tx: Tx, *, id: str | None = None) -> Replay | None:
     """Hold the oldest running replay that nobody else holds, until the transaction ends."""
     row = await (await raw(tx)).fetchrow(
         f"SELECT {_REPLAY} FROM replay WHERE state = 'running' AND ($1::uuid IS NULL OR id = $1::uuid) "  # noqa: S608
-        "ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+        "ORDER BY replay.id LIMIT 1 FOR UPDATE SKIP LOCKED",
         id,
     )
     return None if row is None else _replay_of(row)
@@ -420,12 +420,13 @@ async def leadless(tx: Tx, spans: Sequence[Span]) -> dict[tuple[str, datetime], 
         return {}
     rows = await (await raw(tx)).fetch(
         """
-        SELECT e.source_id, s.hour, count(*)
-        FROM unnest($1::timestamptz[], $2::uuid[], $3::uuid[]) AS s (hour, low, high)
-        JOIN receipt_entry e ON e.receipt_id >= s.low AND e.receipt_id < s.high
-        LEFT JOIN lead l ON l.id = e.lead_id
-        WHERE e.outcome IN ('created', 'matched', 'touch_only') AND l.id IS NULL
-        GROUP BY 1, 2
+        SELECT e.source_id, s.hour, e.count
+        FROM unnest($1::timestamptz[], $2::uuid[], $3::uuid[]) AS s (hour, low, high), LATERAL (
+            SELECT source_id, count(*) FROM receipt_entry e
+            WHERE e.receipt_id >= s.low AND e.receipt_id < s.high AND e.outcome IN ('created', 'matched', 'touch_only')
+              -- A scalar subquery, so that leads are looked up one by one and never read as a whole.
+              AND (SELECT true FROM lead l WHERE l.id = e.lead_id) IS NULL
+            GROUP BY 1) AS e
         """,
         [s[0] for s in spans],
         [s[1] for s in spans],
@@ -463,7 +464,7 @@ async def only_counter(tx: Tx) -> bool:
 async def first_receipt_from(tx: Tx, id: str) -> str | None:
     """The lowest receipt id that is not below `id`."""
     found: str | None = await (await raw(tx)).fetchval(
-        "SELECT id::text FROM receipt WHERE id >= $1::uuid ORDER BY id LIMIT 1", id
+        "SELECT r.id::text FROM receipt r WHERE r.id >= $1::uuid ORDER BY r.id LIMIT 1", id
     )
     return found
 
@@ -613,7 +614,7 @@ async def empty_bodies(tx: Tx, *, states: Sequence[str], after: str, high: str, 
                       ORDER BY id LIMIT $4),
         emptied AS (UPDATE receipt r SET body = NULL FROM next n WHERE r.id = n.id AND r.body IS NOT NULL),
         forgotten AS (DELETE FROM receipt_request q USING next n WHERE q.receipt_id = n.id)
-        SELECT id::text FROM next ORDER BY id
+        SELECT next.id::text FROM next ORDER BY next.id
         """,
         states, after, high, limit,
     )  # fmt: skip
