@@ -10,12 +10,11 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import features, normalise
+from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Outcome, Source
 from lead_intake.spam import suspicion
 from lead_intake.touches import Origin, origin_of
@@ -173,12 +172,6 @@ def contact_of(
     if consent is not None:
         contact.consents.append(Consent(purpose="marketing", granted=consent, occurred_at=stamp(at)))
     return contact
-
-
-def stamp(at: datetime) -> Timestamp:
-    result = Timestamp()
-    result.FromDatetime(at)
-    return result
 
 
 def stored_key(key: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 
@@ -91,7 +92,12 @@ MISSING = object()
 
 def field_of(label: str) -> str:
     """Our name of a field that is called `label` on a form, or "" when nothing well known matches."""
-    return _ALIASES.get(_NOT_LETTERS.sub("", label[:80].casefold()), "")
+    return _field_of(label[:80])
+
+
+@lru_cache(maxsize=4_096)
+def _field_of(label: str) -> str:
+    return _ALIASES.get(_NOT_LETTERS.sub("", label.casefold()), "")
 
 
 def as_text(value: Any) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from baton_kit.db import Tx
+from baton_kit.db import Direct, Tx
 from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
 from lead_intake import contact, events, features, store
@@ -49,7 +49,7 @@ class Writes:
     events: list[Event] = field(default_factory=list)
 
 
-async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
+async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
     """Write the deliveries and tell what became of each; a repeated one gets the result of the first.
 
     The result is the same as if the deliveries had come one by one in this order.
@@ -94,7 +94,7 @@ async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Resu
     return [result_of(d, each) for d, each in zip(deliveries, settled, strict=True)]
 
 
-async def quarantine(tx: Tx, delivery: Delivery, *, reason: str) -> Result:
+async def quarantine(tx: Tx | Direct, delivery: Delivery, *, reason: str) -> Result:
     """Keep a delivery whose rows the database refuses: a receipt with the raw body, every entry quarantined."""
     settled = [Settled(Outcome.QUARANTINED, reason) for _ in delivery.entries]
     await store.insert_batch(

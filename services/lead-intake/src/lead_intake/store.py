@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
-from baton_kit.db import Tx, raw
+from baton_kit.db import Direct, Tx, first, raw
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery
 from lead_intake.touches import Origin
@@ -80,26 +80,37 @@ class ProposedMerge:
 # --- the batch of deliveries -----------------------------------------------------------------------------------------
 
 
-async def lock_keys(tx: Tx, locks: Sequence[int]) -> None:
+async def lock_keys(tx: Tx | Direct, locks: Sequence[int]) -> None:
     """Take the advisory locks in the order given, until the transaction ends."""
     if locks:
-        await (await raw(tx)).execute("SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k", locks)
+        numbers = ",".join(map(str, locks))
+        await first(tx, f"SELECT count(pg_advisory_xact_lock(k)) FROM unnest('{{{numbers}}}'::bigint[]) AS k")  # noqa: S608
 
 
 async def known(
-    tx: Tx, *, entries: Sequence[tuple[str, str]], identities: Sequence[str]
+    tx: Tx | Direct, *, entries: Sequence[tuple[str, str]], identities: Sequence[str]
 ) -> tuple[dict[tuple[str, str], FirstEntry], dict[str, str]]:
-    """The entries that took these (source, key) pairs already, and the persons of these identity keys."""
+    """The entries that took these (source, key) pairs already, and the persons of these identity keys.
+
+    The keys are unique; LIMIT says so to the planner, which otherwise joins by a scan, and keeps that plan while the
+    tables grow.
+    """
     if not entries:
         return {}, {}
     rows = await (await raw(tx)).fetch(
         """
-        SELECT e.source_id, e.key, e.receipt_id::text, e.outcome, e.lead_id::text
-        FROM unnest($1::text[], $2::text[]) AS k (source_id, key)
-        JOIN receipt_entry e ON e.source_id = k.source_id AND e.key = k.key
-        WHERE e.outcome IN ('created', 'matched', 'touch_only', 'pending')
+        SELECT k.source_id, k.key, e.receipt_id::text, e.outcome, e.lead_id::text
+        FROM unnest($1::text[], $2::text[]) AS k (source_id, key), LATERAL (
+            SELECT receipt_id, outcome, lead_id FROM receipt_entry
+            WHERE source_id = k.source_id AND key = k.key
+              AND outcome IN ('created', 'matched', 'touch_only', 'pending')
+            LIMIT 1
+        ) AS e
         UNION ALL
-        SELECT NULL, key, person_id::text, NULL, NULL FROM identity_key WHERE key = ANY($3::text[])
+        SELECT NULL, k.key, i.person_id::text, NULL, NULL
+        FROM unnest($3::text[]) AS k (key), LATERAL (
+            SELECT person_id FROM identity_key WHERE key = k.key LIMIT 1
+        ) AS i
         """,
         [source for source, _ in entries],
         [key for _, key in entries],
@@ -111,7 +122,7 @@ async def known(
     )
 
 
-async def lock_leads(tx: Tx, person_ids: Sequence[str]) -> dict[str, Lead]:
+async def lock_leads(tx: Tx | Direct, person_ids: Sequence[str]) -> dict[str, Lead]:
     """Lock the leads of these persons in the order of their ids and read them as they stand then; by person."""
     if not person_ids:
         return {}
@@ -170,7 +181,7 @@ _INSERT_ALL, _WIDTHS = _insert_all()
 
 
 async def insert_batch(
-    tx: Tx,
+    tx: Tx | Direct,
     *,
     deliveries: Sequence[Delivery],
     states: Sequence[str],
@@ -210,7 +221,7 @@ async def insert_batch(
     await (await raw(tx)).execute(_INSERT_ALL, *columns)
 
 
-async def update_leads(tx: Tx, leads: Sequence[Lead]) -> None:
+async def update_leads(tx: Tx | Direct, leads: Sequence[Lead]) -> None:
     """Known leads with their contacts, in one statement."""
     if not leads:
         return
@@ -235,7 +246,7 @@ async def update_leads(tx: Tx, leads: Sequence[Lead]) -> None:
     )
 
 
-async def insert_merges(tx: Tx, merges: Sequence[ProposedMerge]) -> None:
+async def insert_merges(tx: Tx | Direct, merges: Sequence[ProposedMerge]) -> None:
     """Proposed merges; one that stands already stays as it is."""
     if merges:
         await (await raw(tx)).execute(

@@ -186,3 +186,27 @@ async def test_a_full_queue_asks_to_come_again(intake: Harness[App], monkeypatch
         commits.submit(intake.app, delivered(intake, "4", "p4@example.com"))
     await asyncio.gather(*futures)
     await commits.close()
+
+
+async def test_a_key_is_looked_up_alone_however_many_are_stored(intake: Harness[App]) -> None:
+    # PostgreSQL keeps the plan of a prepared statement: one that was made while the tables were empty may walk all
+    # that is stored, and gets slower with every lead.
+    commits = GroupCommit()
+    for n in range(60):
+        await commits.submit(intake.app, delivered(intake, str(n), f"p{n % 20}@example.com"))
+    await commits.close()
+    async with asyncio.timeout(10):
+        read: dict[str, int] = {}
+        while read.get("identity_key_pkey", 0) < 40:
+            # The counts of a session are there when it has ended, a little after `close`.
+            await asyncio.sleep(0.02)
+            counts = await intake.fetch("SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes")
+            read = {r["indexrelname"]: r["idx_tup_read"] for r in counts}
+    # Each of the 20 addresses was new once and found twice; no delivery was a repeat.
+    assert read["identity_key_pkey"] == 40
+    assert read["receipt_entry_once"] == 0
+    # The lead that was found is locked, and it and its contact are written back: each time by its own keys.
+    assert max(read[index] for index in ("lead_person", "lead_pkey", "contact_pkey")) <= 80
+    tables = ("contact", "identity_key", "lead", "receipt_entry")
+    scans = await intake.fetch("SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname = ANY($1)", tables)
+    assert {r["relname"]: r["seq_scan"] for r in scans} == dict.fromkeys(tables, 0)

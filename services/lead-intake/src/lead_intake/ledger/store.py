@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from baton_kit.db import Tx, raw
+from baton_kit.db import Direct, Tx, raw
 from lead_intake.delivery import Outcome
 from lead_intake.ledger.hours import floor_id
 
@@ -76,7 +76,7 @@ async def one_snapshot(tx: Tx) -> None:
 # --- what a repair needs ---------------------------------------------------------------------------------------------
 
 
-async def keep_requests(tx: Tx, deliveries: Sequence[Delivery]) -> None:
+async def keep_requests(tx: Tx | Direct, deliveries: Sequence[Delivery]) -> None:
     """Keep the sealed requests of deliveries that somebody may have to repair; most have none."""
     rows = [(d.receipt_id, d.source_id, d.body is None, d.request) for d in deliveries if d.request is not None]
     if rows:
