@@ -3,7 +3,7 @@
 import csv
 import sys
 import time
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -205,34 +205,89 @@ def reconcile(
     *,
     source: Annotated[str, typer.Option(help="The source.")],
     counts: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            help="CSV with a header: day (2026-09-01), form (may be missing), count.", exists=True, dir_okay=False
+            help="The provider's own count: CSV with a header day (2026-09-01), form (may be missing), count. Without "
+            "it, the list that the provider gives by its API.",
+            exists=True,
+            dir_okay=False,
         ),
-    ],
-    time_zone: Annotated[str, typer.Option(help="Of the provider's days, such as Europe/Berlin.")] = "UTC",
+    ] = None,
+    time_zone: Annotated[str, typer.Option(help="Of the days in the file, such as Europe/Berlin.")] = "UTC",
+    days: Annotated[int, typer.Option(min=1, max=90, help="How many days back, of the provider's list.")] = 7,
+    run: Annotated[bool, typer.Option("--run", help="Ask for the provider's list anew as soon as possible.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare a provider's own count by day and form with ours. Exit code 1 where they differ.
+    """Compare a source with its provider's own count, by day and form. Exit code 1 where they differ.
 
-    Example: `baton receipts reconcile --source google-ads --counts leads-september.csv --time-zone Europe/Berlin`
-    """  # fmt: skip
-    order = {"source": source, "time_zone": time_zone, "counts": _counts(counts)}
-    answer = call(settings_of(ctx), "lead-intake", "POST /v1/receipts/reconcile", body=order)
-    differing = [item for item in items_of(answer) if item.get("difference")]
-    if as_json:
-        output.json_value(answer)
+    Examples: `baton receipts reconcile --source meta-leads` · `baton receipts reconcile --source meta-leads --run` ·
+    `baton receipts reconcile --source google-ads --counts september.csv --time-zone Europe/Berlin`
+    """
+    if counts is None:
+        _with_list(settings_of(ctx), source, days=days, run=run, as_json=as_json)
+    elif run:
+        raise typer.BadParameter("a file is compared as it is: leave out --run")
     else:
-        columns = ["day", "form", "theirs", "ours", "difference"]
-        rows = [[item.get(column) for column in columns] for item in items_of(answer)]
-        output.table(["day", "form", "theirs>", "ours>", "missing here>"], rows, empty="nothing to compare")
-        for day, apart in (answer.get("apart") or {}).items():
-            output.note(f"{day}: came and became no touch: {output.described(apart)}")
-    if differing:
-        raise Failed(
-            f"{len(differing)} of {len(items_of(answer))} counts differ",
-            "`baton receipts entries --source …` shows what came; for what did not come, look at the provider's log.",
-        )
+        _with_counts(settings_of(ctx), source, counts, time_zone=time_zone, as_json=as_json)
+
+
+@app.command()
+def lookups(
+    ctx: typer.Context,
+    *,
+    state: Annotated[str | None, typer.Option(help="Only waiting, done or quarantined.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only with this reason, such as fetch_expired.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List lookups at providers: entries that were told of without their contents.
+
+    Example: `baton receipts lookups --state quarantined`
+    """
+    found = pages(
+        settings_of(ctx), "lead-intake", "/v1/fetches", limit=limit, state=state, source=source, reason=reason
+    )
+    if as_json:
+        output.json_value(found)
+        return
+    rows = [
+        [i.get("id"), when(i.get("created_at")), i.get("source_id"), i.get("key"), i.get("state"), i.get("reason"),
+         i.get("attempt")]
+        for i in found
+    ]  # fmt: skip
+    columns = ["lookup", "since", "source", "key", "state", "reason", "attempts>"]
+    output.table(columns, rows, empty="no lookups")
+
+
+@app.command()
+def retry(
+    ctx: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(help="Lookups; without any, what the options name.")] = None,
+    *,
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only with this reason.")] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Let quarantined lookups wait again, under their own receipts. Doing it twice changes nothing.
+
+    Examples: `baton receipts retry --source meta-leads --reason fetch_expired` · `baton receipts retry --dry-run`
+    """
+    settings = settings_of(ctx)
+    order = {"ids": ids or None, "source": source, "reason": reason, "dry_run": dry_run}
+    done, answer = 0, call(settings, "lead-intake", "POST /v1/fetches/retry", body=order)
+    with output.progress("looking up again"):
+        done += int(answer.get("retried", 0))
+        while not dry_run and answer.get("left") and answer.get("retried"):
+            answer = call(settings, "lead-intake", "POST /v1/fetches/retry", body=order)
+            done += int(answer.get("retried", 0))
+    if as_json:
+        output.json_value({"retried": done, "left": answer.get("left")})
+    elif dry_run:
+        output.line(f"{answer.get('left')} lookups would wait again; nothing was changed")
+    else:
+        output.line(f"{done} lookups wait again")
 
 
 @app.command()
@@ -266,6 +321,53 @@ def balance(ctx: typer.Context, *, as_json: Json = False) -> None:
             output.note(f"Counted for good up to {when(reached)}; the rest was counted just now.")
     if off or breaks:
         raise Failed("entries are not accounted for", "Report it: this must never happen. See the runbook, Ledger.")
+
+
+def _with_counts(settings: Settings, source: str, counts: Path, *, time_zone: str, as_json: bool) -> None:
+    order = {"source": source, "time_zone": time_zone, "counts": _counts(counts)}
+    answer = call(settings, "lead-intake", "POST /v1/receipts/reconcile", body=order)
+    differing = [item for item in items_of(answer) if item.get("difference")]
+    if as_json:
+        output.json_value(answer)
+    else:
+        columns = ["day", "form", "theirs", "ours", "difference"]
+        rows = [[item.get(column) for column in columns] for item in items_of(answer)]
+        output.table(["day", "form", "theirs>", "ours>", "missing here>"], rows, empty="nothing to compare")
+        for day, apart in (answer.get("apart") or {}).items():
+            output.note(f"{day}: came and became no touch: {output.described(apart)}")
+    if differing:
+        raise Failed(
+            f"{len(differing)} of {len(items_of(answer))} counts differ",
+            "`baton receipts entries --source …` shows what came; for what did not come, look at the provider's log.",
+        )
+
+
+def _with_list(settings: Settings, source: str, *, days: int, run: bool, as_json: bool) -> None:
+    address = f"/v1/sources/{part(source)}/reconciliation"
+    if run:
+        call(settings, "lead-intake", f"POST {address}")
+    since = (datetime.now(UTC) - timedelta(days=days - 1)).date().isoformat()
+    answer = call(settings, "lead-intake", f"GET {address}", params={"since": since})
+    rows = items_of(answer)
+    if as_json:
+        output.json_value(answer)
+    else:
+        counts = ("provider", "taken", "pending", "quarantined", "refused", "missing", "only_here")
+        cells = [
+            [row.get("day"), row.get("form_id"), *(row.get(name, 0) for name in counts),
+             "differs" if row.get("differs") else "agrees"]
+            for row in rows
+        ]  # fmt: skip
+        output.table(["day", "form", *(f"{name}>" for name in counts), ""], cells, empty="the provider listed no leads")
+        ran = when(answer.get("ran_at")) if answer.get("ran_at") else "never"
+        output.note(f"last compared: {ran}")
+        if answer.get("failed_since"):
+            output.note(f"failing since {when(answer.get('failed_since'))}: {answer.get('reason')}")
+    if answer.get("differences"):
+        raise Failed(
+            f"{answer['differences']} leads differ from the provider's list",
+            "`missing` ones come in by themselves with the next run; `baton receipts lookups --state quarantined`.",
+        )
 
 
 def _replay_one(settings: Settings, receipt_id: str, *, release: bool, dry_run: bool, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
+from lead_intake.fetching import fetch, reconcile
 from lead_intake.ledger import bodies, count, replay
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
@@ -20,6 +21,21 @@ async def keep_sources_fresh(app: App) -> None:
 async def write_refusals(app: App) -> None:
     """Write what was turned away at the door."""
     await app.refusals.write_for_ever(app)
+
+
+async def look_up(app: App) -> None:
+    """Ask providers about the entries that they told of without their contents."""
+    await fetch.fetch_for_ever(app)
+
+
+async def tidy_lookups(app: App) -> None:
+    """End lookups that waited too long."""
+    await fetch.tidy_for_ever(app)
+
+
+async def reconcile_sources(app: App) -> None:
+    """Find the leads that the push missed."""
+    await reconcile.reconcile_for_ever(app)
 
 
 async def replay_receipts(app: App) -> None:
@@ -44,7 +60,16 @@ SERVICE: Service[App] = Service(
     open_app=open_app,
     create_api=create_api,
     create_public=create_public,
-    worker_tasks=MappingProxyType({"replay": replay_receipts, "ledger": count_ledger, "bodies": empty_bodies}),
     worker_notes=MappingProxyType({"ledger": count.note}),
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
+    worker_tasks=MappingProxyType(
+        {
+            "fetch": look_up,
+            "fetch.tidy": tidy_lookups,
+            "reconcile": reconcile_sources,
+            "replay": replay_receipts,
+            "ledger": count_ledger,
+            "bodies": empty_bodies,
+        }
+    ),
 )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
 
 from baton_kit.settings import ServiceSettings
 
@@ -12,9 +16,35 @@ class IntakeSettings(ServiceSettings):
 
     Raw bodies are kept `body_days`; what waits for a repair until it is settled, at most `waiting_body_days`; requests
     whose sender was not proven `unproven_body_days`.
+
+    `provider_urls` puts another address in the place of a provider's own (`{"meta": "http://127.0.0.1:9"}`), for tests:
+    access tokens go there, so that it must be this machine unless `provider_urls_anywhere` says otherwise.
     """
 
     public_url: str = "http://127.0.0.1:8100"
     body_days: int = Field(default=30, ge=1, le=90)
     waiting_body_days: int = Field(default=90, ge=1, le=90)
     unproven_body_days: int = Field(default=7, ge=1, le=90)
+    provider_urls: Mapping[str, str] = Field(default_factory=dict)
+    provider_urls_anywhere: bool = False
+    fetch_age_limit_hours: int = Field(default=168, ge=1, le=24 * 60)
+    fetches_at_once: int = Field(default=16, ge=1, le=200)
+
+    @model_validator(mode="after")
+    def _provider_urls_stay_here(self) -> IntakeSettings:
+        for name, url in self.provider_urls.items():
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"provider_urls: {name} needs an address that begins with http:// or https://")
+            if not self.provider_urls_anywhere and not _loopback(parts.hostname):
+                raise ValueError(
+                    f"provider_urls: {name} is not on this machine; set provider_urls_anywhere if it may be"
+                )
+        return self
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from intake_calls import balanced, deliver, given_form, one, run, waiting
-from intake_samples import BODIES, SECRETS, signed
+from intake_samples import BODIES, SECRETS, hubspot_events, signed
 
 from baton_kit.db import raw
 from baton_kit.testing import SEAL_KEY, Harness
 from lead_intake.app import App
+from lead_intake.fetching import fetch
 from lead_intake.ledger import replay
 
 UNNAMED = '{"submission_id": "k1", "contact": {"mailbox": "anna@firm.es"}, "who": "Anna Petrova"}'
@@ -222,6 +223,25 @@ async def test_a_mapping_is_tried_on_a_stored_receipt_before_it_is_saved(intake:
     assert wrong.status_code == 422
 
 
+async def test_a_lookup_that_expired_waits_again_after_a_replay_with_its_time_anew(intake: Harness[App]) -> None:
+    source = {"id": "door", "provider": "hubspot", "secrets": [SECRETS["hubspot"]]}
+    assert (await intake.api.post("/v1/sources", json=source)).status_code == 201
+    sent = signed("hubspot", hubspot_events({"eventId": 1}), now=intake.clock.now(), path="/v1/webhooks/door")
+    assert intake.public is not None
+    answer = await intake.public.post("/v1/webhooks/door", content=sent.body, headers=sent.headers)
+    receipt = answer.json()["receipt_id"]
+    intake.clock.advance(timedelta(days=9))
+    assert await fetch.expire(intake.app) == 1
+    assert (await intake.api.get(f"/v1/receipts/{receipt}")).json()["items"][0]["reason"] == "fetch_expired"
+    done = await one(intake, receipt)
+    assert (done["state"], done["settled"]) == ("pending", [])
+    assert await fetch.expire(intake.app) == 0
+    jobs = await intake.fetch("SELECT state, receipt_id::text, ordinal FROM fetch_job")
+    assert [tuple(job) for job in jobs] == [("waiting", receipt, 0)]
+    assert (await one(intake, receipt))["state"] == "pending"  # nothing is open now
+    assert (await balanced(intake))["pending"] == 1
+
+
 RECORDS = st.lists(
     st.tuples(st.integers(0, 4), st.sampled_from(["email", "mailbox", "none"]), st.integers(0, 3)),
     min_size=1,
@@ -318,6 +338,7 @@ async def test_a_replay_killed_anywhere_goes_on_and_makes_each_lead_once(intake:
 _WORKER = """
 import asyncio
 from lead_intake.app import open_app
+from lead_intake.fetching import fetch
 from lead_intake.ledger import replay
 from lead_intake.settings import IntakeSettings
 

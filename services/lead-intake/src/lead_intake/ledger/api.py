@@ -20,7 +20,7 @@ from lead_intake.delivery import Outcome, Source
 from lead_intake.ledger import count, replay, store
 from lead_intake.ledger.compare import Theirs, compare
 from lead_intake.ledger.hours import time_of
-from lead_intake.ledger.reasons import REASONS, UNKNOWN
+from lead_intake.ledger.reasons import REASONS, reason_of
 from lead_intake.ledger.reread import Reread, open_ordinals, reread
 from lead_intake.ledger.store import Counted, StoredEntry, StoredReceipt, Wanted
 
@@ -584,7 +584,7 @@ def _uuid(text: str) -> str:
 
 
 def _reason(code: str) -> dict[str, Any]:
-    reason = REASONS.get(code, UNKNOWN)
+    reason = reason_of(code)
     if not code:
         return {"code": "", "repair": False, "meaning": {}, "remedy": {}}
     return {

@@ -113,7 +113,7 @@ async def count_round(app: App) -> Round:
         failpoint("ledger.before_commit")
     _tell(standing, known_breaks)
     COUNTED_TO.set(to.timestamp())
-    more = to < app.clock.now() - SETTLED_AFTER or len(touched) > len(due)
+    more = to < app.clock.now() - SETTLED_AFTER or len(touched) > len(due) or len(changed) == MOST_CHANGES
     return Round(to, len(hours) + len(spans), tuple(standing), more=more)
 
 

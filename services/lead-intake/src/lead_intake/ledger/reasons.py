@@ -34,6 +34,15 @@ _MAPPING_RU: Final = "Укажите поля в сопоставлении ис
 _SPAM_EN: Final = "If it is a person after all: `baton receipts replay ID --release`. Otherwise leave it."
 _SPAM_RU: Final = "Если это живой человек: `baton receipts replay ID --release`. Иначе оставьте как есть."
 
+_LOOKUP_EN: Final = (
+    "See whether the record exists at the provider and the token may read it; then `baton receipts retry`."
+)
+_LOOKUP_RU: Final = "Проверьте, есть ли запись у провайдера и права токена, затем `baton receipts retry`."
+_FAULT_EN: Final = "The provider's answer is not what it documents: report it, then `baton receipts retry`."
+_FAULT_RU: Final = "Ответ провайдера не такой, как в документации: сообщите нам, затем `baton receipts retry`."
+_NOTHING_EN: Final = "Nothing to do; choose fewer events at the provider."
+_NOTHING_RU: Final = "Ничего делать не нужно; сократите список событий у провайдера."
+
 _ALL: Final = (
     # --- refused at the door: nothing is kept but the count, except where the signature alone was wrong
     Reason(
@@ -48,6 +57,13 @@ _ALL: Final = (
     Reason("too_large", False, "The body is above 256 KiB.", _SENDER_EN, "Тело больше 256 КиБ.", _SENDER_RU),
     Reason("too_slow", False, "The body came too slowly.", _SENDER_EN, "Тело пришло слишком медленно.", _SENDER_RU),
     Reason("sender_went_away", False, "The sender hung up.", _SENDER_EN, "Отправитель прервал запрос.", _SENDER_RU),
+    Reason(
+        "handshake", False,
+        "The provider's question was not answered: the verify token is wrong.",
+        "Enter the verify token of the source at the provider again.",
+        "Проверочный запрос провайдера отклонён: неверный токен проверки.",
+        "Введите у провайдера токен проверки источника ещё раз.",
+    ),
     # --- bodies that cannot be read
     Reason("content_type", True, "The content type is not known.", _BROKEN_EN, "Неизвестный тип содержимого.",
            _BROKEN_RU),
@@ -67,6 +83,9 @@ _ALL: Final = (
            "Нет form_response.", _BROKEN_RU),
     Reason("answers", True, "Typeform's answers are no list.", _BROKEN_EN, "answers не является списком.", _BROKEN_RU),
     Reason("no_fields", True, "Tally's fields are missing.", _BROKEN_EN, "Нет полей формы Tally.", _BROKEN_RU),
+    Reason("changes", True, "Meta's changes are no list.", _BROKEN_EN, "changes не является списком.", _BROKEN_RU),
+    Reason("entry", True, "The provider's entry is missing.", _BROKEN_EN, "Нет entry.", _BROKEN_RU),
+    Reason("no_lead_id", True, "The delivery names no lead.", _BROKEN_EN, "В уведомлении нет номера лида.", _BROKEN_RU),
     Reason(
         "fault", True,
         "A fault of ours on this body.",
@@ -105,6 +124,44 @@ _ALL: Final = (
         "Событие не содержит обращения.",
         "Ничего делать не нужно; сократите список событий у провайдера.",
     ),
+    Reason("not_an_inquiry", False, "An event that tells of no inquiry.", _NOTHING_EN,
+           "Событие не содержит обращения.", _NOTHING_RU),
+    Reason("canceled", False, "A booking was cancelled.", _NOTHING_EN, "Встреча отменена.", _NOTHING_RU),
+    Reason("rescheduled", False, "The other half of a booking that was moved.", _NOTHING_EN,
+           "Вторая половина перенесённой встречи.", _NOTHING_RU),
+    Reason(
+        "erase_requested", False,
+        "The provider tells that a person wants to be forgotten.",
+        "It is on the list of persons to be forgotten.",
+        "Провайдер сообщает, что человек просит удалить данные.",
+        "Запрос стоит в списке на удаление.",
+    ),
+    # --- lookups at the provider that brought nothing
+    Reason(
+        "fetch_expired", True,
+        "The lookup waited too long.",
+        "Mend the token (`baton doctor` names the source), then `baton receipts retry --reason fetch_expired`.",
+        "Запрос к провайдеру ждал слишком долго.",
+        "Исправьте токен (`baton doctor` назовёт источник), затем `baton receipts retry --reason fetch_expired`.",
+    ),
+    Reason("fetch_malformed", True, "The provider's answers could not be read.", _FAULT_EN,
+           "Ответы провайдера не читаются.", _FAULT_RU),
+    Reason("answer_too_large", True, "The provider's answer is too large.", _FAULT_EN,
+           "Ответ провайдера слишком велик.", _FAULT_RU),
+    Reason("request_refused", True, "The provider refuses the question.", _FAULT_EN,
+           "Провайдер отклоняет запрос.", _FAULT_RU),
+    Reason("id_not_usable", False, "The lead's id is no id of this provider.", _FAULT_EN,
+           "Номер лида не похож на номер этого провайдера.", _FAULT_RU),
+    Reason("not_found", True, "The provider does not know the record.", _LOOKUP_EN,
+           "Провайдер не знает этой записи.", _LOOKUP_RU),
+    Reason("lead_not_found", True, "The provider does not know the lead.", _LOOKUP_EN,
+           "Провайдер не знает этого лида.", _LOOKUP_RU),
+    Reason("contact_not_found", True, "The provider does not know the contact.", _LOOKUP_EN,
+           "Провайдер не знает этого контакта.", _LOOKUP_RU),
+    Reason("form_not_found", True, "The provider does not know the form.", _LOOKUP_EN,
+           "Провайдер не знает этой формы.", _LOOKUP_RU),
+    Reason("http_error", True, "The provider answers the question with an HTTP error.", _FAULT_EN,
+           "Провайдер отвечает ошибкой HTTP.", _FAULT_RU),
     # --- kept apart on suspicion
     Reason(SPAM.HONEYPOT, True, "The field that people do not see was filled in.", _SPAM_EN,
            "Заполнено поле, невидимое людям.", _SPAM_RU),
@@ -126,3 +183,8 @@ UNKNOWN: Final = Reason(
     "Посмотрите `baton receipts show`.",
 )  # fmt: skip
 """Stands in for a code that this version does not list, so that a list never fails on it."""
+
+
+def reason_of(code: str) -> Reason:
+    """The reason of a code; `http_404` and its like are one, and what this version does not list is unknown."""
+    return REASONS["http_error"] if code.startswith("http_") else REASONS.get(code, UNKNOWN)

@@ -18,7 +18,9 @@ from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from baton_kit.outages import is_outage
 from baton_kit.telemetry import log
-from lead_intake.delivery import Incoming, Outcome, Source
+from lead_intake.carry_on import with_origin
+from lead_intake.delivery import Incoming, Inquiry, Outcome, Source
+from lead_intake.group_commit import Busy
 from lead_intake.ledger import store
 from lead_intake.ledger.request import opened_request
 from lead_intake.ledger.reread import open_ordinals, reread, was_unreadable
@@ -66,8 +68,11 @@ async def replay_receipt(tx: Tx, app: App, id: str, *, release: bool = False) ->
     if incoming is None:
         raise NothingKept
 
-    # 2. Read it again: pure.
+    # 2. Read it again: pure, but for the origin of what it carries on.
     again = reread(receipt, incoming, source, release=release)
+    if any(inquiry.continues for inquiry in again.inquiries):
+        said = await _with_origin(app, source, again.inquiries)
+        again = reread(receipt, incoming, source, release=release, said=said)
     if was_unreadable(receipt):
         open_now |= set(again.entries)
     entries = [e for ordinal, e in sorted(again.entries.items()) if ordinal in open_now]
@@ -97,6 +102,13 @@ async def replay_receipt(tx: Tx, app: App, id: str, *, release: bool = False) ->
     failpoint("replay_receipt.before_commit")
     settled = tuple(e for e in stand if e.ordinal in open_now and Outcome(e.outcome) not in WAITING)
     return Replayed(id, settled, state, reason)
+
+
+async def _with_origin(app: App, source: Source, inquiries: Sequence[Inquiry]) -> list[Inquiry]:
+    try:
+        return await with_origin(app, source, inquiries)
+    except Busy as busy:
+        raise busy.__cause__ or busy from busy  # an outage, to be waited out as such
 
 
 def request_of(app: App, receipt: StoredReceipt) -> Incoming | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,19 @@ class Reread:
 
 
 def reread(
-    receipt: StoredReceipt, incoming: Incoming, source: Source, *, release: bool = False, prove: bool = True
+    receipt: StoredReceipt,
+    incoming: Incoming,
+    source: Source,
+    *,
+    release: bool = False,
+    prove: bool = True,
+    said: Sequence[Inquiry] | None = None,
 ) -> Reread:
     """Read the request again with the identity of its receipt: same receipt id, same entry keys, derived new ids.
 
     A request whose sender was not proven is verified first, as of the time it came: what is forged stays refused. With
-    `release` a person has said that what looked like spam or a test is none.
+    `release` a person has said that what looked like spam or a test is none. `said` stands for what the request says,
+    where somebody has read it already and knows more.
     """
     provider = PROVIDERS[source.provider]
     unproven = receipt.unproven
@@ -47,7 +54,7 @@ def reread(
     if release:
         source = dataclasses.replace(source, settings={**source.settings, "spam": "accept"})
     try:
-        inquiries = provider.parse(incoming, source)
+        inquiries = provider.parse(incoming, source) if said is None else list(said)
     except Unparsable as error:
         return Reread(error.reason, {}, ())
     except Exception:
