@@ -7,6 +7,8 @@ from types import MappingProxyType
 from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
+from lead_intake.erasing.erase import forget_for_ever
+from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
 
@@ -28,5 +30,7 @@ SERVICE: Service[App] = Service(
     open_app=open_app,
     create_api=create_api,
     create_public=create_public,
+    subscriptions=SUBSCRIPTIONS,
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
+    worker_tasks=MappingProxyType({"forget": forget_for_ever}),
 )

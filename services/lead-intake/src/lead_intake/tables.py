@@ -21,10 +21,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
+from baton_kit.forgotten import add_forgotten_table
 from baton_kit.tables import add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
+erased_lead = add_forgotten_table(metadata)
 
 
 def _text(name: str) -> Column[Any]:
@@ -104,6 +106,12 @@ receipt_entry = Table(
         unique=True,
         postgresql_where=text("outcome IN ('created', 'matched', 'touch_only', 'pending')"),
     ),
+    Index("receipt_entry_repeats", "lead_id", postgresql_where=text("outcome = 'duplicate'")),
+    Index(
+        "receipt_entry_leadless",
+        "receipt_id",
+        postgresql_where=text("lead_id IS NULL AND outcome <> 'refused'"),
+    ),
 )
 """One row an entry with its outcome; the partial unique index is what makes a repeat a repeat."""
 
@@ -172,3 +180,13 @@ proposed_merge = Table(
     PrimaryKeyConstraint("person_low", "person_high", name="proposed_merge_pkey"),
 )
 """Two persons that one delivery named as the same; nothing is merged by it."""
+
+lead_search = Table(
+    "lead_search",
+    metadata,
+    Column("lead_id", UUID(as_uuid=False), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("words", Text, nullable=False),
+    Index("lead_search_words", "words", postgresql_using="gin", postgresql_ops={"words": "gin_trgm_ops"}),
+)
+"""The words by which a lead is found, of the contact's version `sequence`."""

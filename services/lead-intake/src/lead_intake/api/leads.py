@@ -8,11 +8,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from baton.lead.v1.lead_pb2 import LeadFeatures
+from baton_kit import forgotten
 from baton_kit.pages import CursorParam, Limit, Page
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake import store
-from lead_intake.api.answers import PROBLEMS, Moment, app_of, before, page_of, plain
+from lead_intake.api.answers import PROBLEM_BODY, PROBLEMS, Moment, app_of, before, page_of, plain
 
 router = APIRouter()
 
@@ -101,12 +102,15 @@ async def get_lead(request: Request, id: UUID, caller: Caller = requires("leads:
     operation_id="get_contact",
     summary="Show the contact of a lead",
     tags=["contacts"],
-    responses=PROBLEMS,
+    responses=PROBLEMS | {410: {"description": "The person was forgotten", **PROBLEM_BODY}},
 )
 async def get_contact(request: Request, id: UUID, caller: Caller = requires("contacts:read")) -> dict[str, Any]:
     """The person behind a lead, as told so far."""
     async with app_of(request).db.begin() as tx:
         contact = await store.contact(tx, str(id))
+        gone = await forgotten.one(tx, str(id)) if contact is None else None
+    if gone is not None:
+        raise Problem(410, "The person was forgotten", detail="The erasure log says when and why.")
     if contact is None:
         raise Problem(404, "There is no such contact")
     return plain(contact)
@@ -125,6 +129,7 @@ async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("l
     async with app.db.begin() as tx:
         row = await store.lead(tx, str(id))
         touches = await store.touches(tx, str(id))
+        gone = await forgotten.one(tx, str(id))
     items = [
         TimelineItem(
             at=t["occurred_at"],
@@ -148,6 +153,15 @@ async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("l
                 title=f"Lead created from {row['source_id']}",
                 detail={"source_id": row["source_id"], "receipt_id": row["receipt_id"]},
             ),
+        )
+    if gone is not None:
+        items.append(
+            TimelineItem(
+                at=gone["erased_at"],
+                kind="erased",
+                title="The person was forgotten",
+                detail={"erasure_id": gone["erasure_id"], "reason": gone["reason"]},
+            )
         )
     return Timeline(lead_id=str(id), as_of=app.clock.now(), items=sorted(items, key=lambda i: i.at))
 

@@ -1,0 +1,172 @@
+"""Every SQL statement that forgets: one function a table, each returns how many rows it emptied or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from baton.lead.v1.contact_pb2 import ContactChanged
+from baton_kit.db import Tx, raw
+from lead_intake.erasing import cut
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A lead under its lock, and what is known of the person behind it."""
+
+    lead_id: str
+    person_id: str
+    sequence: int
+    contact: ContactChanged
+    identities: tuple[str, ...]
+    entries: tuple[tuple[str, str], ...]
+    """(source, key) of every entry that became part of the lead."""
+
+    @property
+    def emails(self) -> list[str]:
+        """Every address, also one that the contact has no room for any more."""
+        return [*self.contact.emails, *(k.partition(":")[2] for k in self.identities if k.startswith("email:"))]
+
+    @property
+    def phones(self) -> list[str]:
+        """Every number, in E.164."""
+        return [*self.contact.phones, *(k.partition(":")[2] for k in self.identities if k.startswith("phone:"))]
+
+
+async def leads_of_identities(tx: Tx, keys: Sequence[str]) -> list[str]:
+    """The leads whose person has one of these identity keys."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT DISTINCT l.id::text FROM identity_key k JOIN lead l ON l.person_id = k.person_id "
+        "WHERE k.key = ANY($1::text[]) ORDER BY 1",
+        keys,
+    )
+    return [row[0] for row in rows]
+
+
+async def persons(tx: Tx, lead_ids: Sequence[str], *, lock: bool = False) -> dict[str, Person]:
+    """The persons behind leads, by lead; with `lock` the rows of the leads are held, in the order of their ids."""
+    connection = await raw(tx)
+    rows = await connection.fetch(
+        "SELECT l.id::text, l.person_id::text, l.sequence, c.data FROM lead l LEFT JOIN contact c ON c.lead_id = l.id "  # noqa: S608
+        f"WHERE l.id = ANY($1::uuid[]) ORDER BY l.id {'FOR UPDATE OF l' if lock else ''}",
+        lead_ids,
+    )
+    identities: dict[str, list[str]] = {}
+    for row in await connection.fetch(
+        "SELECT person_id::text, key FROM identity_key WHERE person_id = ANY($1::uuid[]) ORDER BY 1, 2",
+        [row[1] for row in rows],
+    ):
+        identities.setdefault(row[0], []).append(row[1])
+    entries: dict[str, list[tuple[str, str]]] = {}
+    for row in await connection.fetch(
+        "SELECT DISTINCT t.lead_id::text, e.source_id, e.key FROM touch t "
+        "JOIN receipt_entry e ON e.receipt_id = t.receipt_id AND e.lead_id = t.lead_id "
+        "WHERE t.lead_id = ANY($1::uuid[]) ORDER BY 1, 2, 3",
+        lead_ids,
+    ):
+        entries.setdefault(row[0], []).append((row[1], row[2]))
+    return {
+        r[0]: Person(
+            r[0],
+            r[1],
+            r[2],
+            ContactChanged.FromString(r[3] or b""),
+            tuple(identities.get(r[1], ())),
+            tuple(entries.get(r[0], ())),
+        )
+        for r in rows
+    }
+
+
+async def raise_sequence(tx: Tx, person: Person) -> None:
+    """Write the version of the lead that its erasure is."""
+    await (await raw(tx)).execute(
+        "UPDATE lead SET sequence = $2 WHERE id = $1::uuid", person.lead_id, person.sequence + 1
+    )
+
+
+async def delete_contact(tx: Tx, person: Person) -> int:
+    """The contact, its click ids and consents."""
+    return await _count(tx, "DELETE FROM contact WHERE lead_id = $1::uuid RETURNING 1", person.lead_id)
+
+
+async def delete_identity_keys(tx: Tx, person: Person) -> int:
+    """The addresses and numbers by which the person was known: the next inquiry is a new person's."""
+    return await _count(tx, "DELETE FROM identity_key WHERE person_id = $1::uuid RETURNING 1", person.person_id)
+
+
+async def delete_proposed_merges(tx: Tx, person: Person) -> int:
+    """What would join the person with another."""
+    return await _count(
+        tx,
+        "DELETE FROM proposed_merge WHERE person_low = $1::uuid OR person_high = $1::uuid RETURNING 1",
+        person.person_id,
+    )
+
+
+async def delete_search(tx: Tx, person: Person) -> int:
+    """The words by which the lead is found."""
+    return await _count(tx, "DELETE FROM lead_search WHERE lead_id = $1::uuid RETURNING 1", person.lead_id)
+
+
+async def cut_bodies(tx: Tx, person: Person) -> int:
+    """The raw bodies of the person's deliveries, repeats included: their entries are cut out, the receipts stay."""
+    connection = await raw(tx)
+    rows = await connection.fetch(
+        """
+        WITH mine AS (
+            SELECT receipt_id FROM touch WHERE lead_id = $1::uuid
+            UNION SELECT receipt_id FROM receipt_entry WHERE lead_id = $1::uuid AND outcome = 'duplicate'
+        )
+        SELECT r.id::text, r.body, r.entries, array_agg(e.ordinal) AS ordinals
+        FROM receipt r JOIN mine m ON m.receipt_id = r.id
+        JOIN receipt_entry e ON e.receipt_id = r.id AND e.lead_id = $1::uuid
+        WHERE r.body IS NOT NULL GROUP BY r.id ORDER BY r.id
+        """,
+        person.lead_id,
+    )
+    left = [(r["id"], cut.without(r["body"], entries=r["entries"], ordinals=r["ordinals"])) for r in rows]
+    await _write_bodies(tx, left)
+    return len(left)
+
+
+async def cut_bodies_that_name(tx: Tx, person: Person) -> int:
+    """Bodies of entries that became no lead (quarantined, pending, test) but hold an address or number of the person.
+
+    Refused entries are not looked through: a delivery that was turned away has no body, and an entry that was refused
+    inside one is an event of the provider's, not an inquiry.
+    """
+    spellings = cut.spelled(person.emails, person.phones)
+    if not spellings:
+        return 0
+    connection = await raw(tx)
+    left: list[tuple[str, bytes | None]] = []
+    async for r in connection.cursor(
+        """
+        SELECT r.id::text, r.body, r.entries, array_agg(e.ordinal) AS ordinals
+        FROM receipt_entry e JOIN receipt r ON r.id = e.receipt_id
+        WHERE e.lead_id IS NULL AND e.outcome <> 'refused' AND r.body IS NOT NULL
+        GROUP BY r.id
+        """,
+        prefetch=50,
+    ):
+        if cut.names(r["body"], spellings):
+            theirs = cut.naming(r["body"], entries=r["entries"], spellings=spellings) & set(r["ordinals"])
+            if theirs:
+                left.append((r["id"], cut.without(r["body"], entries=r["entries"], ordinals=theirs)))
+    await _write_bodies(tx, sorted(left, key=lambda one: one[0]))
+    return len(left)
+
+
+async def _write_bodies(tx: Tx, left: Sequence[tuple[str, bytes | None]]) -> None:
+    if left:
+        await (await raw(tx)).execute(
+            "UPDATE receipt SET body = b.body FROM unnest($1::uuid[], $2::bytea[]) AS b (id, body) "
+            "WHERE receipt.id = b.id",
+            [id for id, _ in left],
+            [body for _, body in left],
+        )
+
+
+async def _count(tx: Tx, statement: str, value: str) -> int:
+    return len(await (await raw(tx)).fetch(statement, value))
