@@ -36,15 +36,18 @@ def call(
     body: object = None,
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
+    idempotency_key: str | None = None,
     missing_ok: bool = False,
 ) -> Any:
     """Send one request (`"GET /v1/leads"`) and return the JSON of its answer.
 
-    `content` is a raw body with its content type; `key` stands in for the settings' API key. With `missing_ok` a 404
+    `content` is a raw body with its content type; `key` stands in for the settings' API key; `idempotency_key` makes a
+    write safe to repeat. With `missing_ok` a 404
     is None. Raises Failed for anything that is not a 2xx with JSON.
     """
     method, _, path = request.partition(" ")
-    answer = _send(settings, service, method, path, params=params, body=body, content=content, key=key)
+    headers = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
+    answer = _send(settings, service, method, path, params=params, body=body, content=content, key=key, headers=headers)
     if answer.status_code == 404 and missing_ok:
         return None
     if not answer.is_success:
@@ -99,9 +102,10 @@ def _send(
     body: object = None,
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> httpx2.Response:
     url = settings.urls[service] + path
-    headers = {"accept": "application/json"}
+    headers = {"accept": "application/json", **(headers or {})}
     if token := key or settings.api_key:
         headers["authorization"] = f"Bearer {token}"
     raw = None

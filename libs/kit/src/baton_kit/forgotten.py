@@ -7,17 +7,18 @@ that brought back a database from before the erasure. Until `done_at` is set the
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, DateTime, Index, MetaData, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from baton_kit.db import Tx, raw
+from baton_kit.envelope import Received
 
-_V1 = [
+SCHEMA_V1 = (
     """
-    CREATE TABLE erased_lead (
+    CREATE TABLE IF NOT EXISTS erased_lead (
         lead_id text PRIMARY KEY,
         erasure_id text NOT NULL,
         sequence bigint NOT NULL,
@@ -30,10 +31,11 @@ _V1 = [
         removed jsonb
     )
     """,
-    "CREATE INDEX erased_lead_order ON erased_lead (erasure_id, lead_id)",
-    "CREATE INDEX erased_lead_to_do ON erased_lead (erased_at) WHERE done_at IS NULL",
-    "CREATE INDEX erased_lead_to_sweep ON erased_lead (done_at) WHERE swept_at IS NULL",
-]
+    "CREATE INDEX IF NOT EXISTS erased_lead_order ON erased_lead (erasure_id, lead_id)",
+    "CREATE INDEX IF NOT EXISTS erased_lead_to_do ON erased_lead (erased_at) WHERE done_at IS NULL",
+    "CREATE INDEX IF NOT EXISTS erased_lead_to_sweep ON erased_lead (done_at) WHERE swept_at IS NULL",
+)
+"""Safe to run twice: a restore makes the table in a database that is older than it, before the migrations do."""
 _COLUMNS = "lead_id, erasure_id, sequence, reason, asked_at, key_id, erased_at"
 _LOCK = "hashtextextended('baton.forgotten' || chr(31) || k, 11)"
 
@@ -51,9 +53,23 @@ class Forgotten:
     erased_at: datetime
 
 
+def told_by(received: Received[Any]) -> Forgotten:
+    """Read an erasure from the event that tells of it (the fields are those of LeadErased)."""
+    body = received.body
+    return Forgotten(
+        body.lead_id or received.key,
+        body.erasure_id,
+        body.sequence,
+        body.reason,
+        body.asked_at.ToDatetime(tzinfo=UTC) if body.HasField("asked_at") else None,
+        body.key_id,
+        body.occurred_at.ToDatetime(tzinfo=UTC) if body.HasField("occurred_at") else received.occurred_at,
+    )
+
+
 def create_forgotten_v1(op: Any) -> None:
     """Create the table; called in one revision of every service."""
-    for statement in _V1:
+    for statement in SCHEMA_V1:
         op.execute(statement)
 
 
@@ -169,17 +185,16 @@ async def swept(tx: Tx, lead_ids: Sequence[str], *, at: datetime) -> None:
     )
 
 
-async def drop_parked(tx: Tx, lead_ids: Collection[str], *, topic: str) -> int:
-    """Give up what was parked of these leads from a topic that names persons, and free the keys; returns how many.
+async def drop_parked(tx: Tx, *, topic: str) -> int:
+    """Give up what is parked of forgotten persons from a topic that names them, and free the keys; returns how many.
 
     `topic` is the whole name, with its prefix.
     """
-    if not lead_ids:
-        return 0
     connection = await raw(tx)
-    keys = sorted(set(lead_ids))
     rows = await connection.fetch(
-        "DELETE FROM parked WHERE key = ANY($1::text[]) AND topic = $2 RETURNING consumer, event_id", keys, topic
+        "DELETE FROM parked p USING erased_lead e WHERE p.key = e.lead_id AND p.topic = $1 "
+        "RETURNING p.consumer, p.key, p.event_id",
+        topic,
     )
     if rows:
         await connection.execute(
@@ -190,7 +205,7 @@ async def drop_parked(tx: Tx, lead_ids: Collection[str], *, topic: str) -> int:
         await connection.execute(
             "DELETE FROM parked_key k WHERE k.key = ANY($1::text[]) AND NOT EXISTS (SELECT FROM parked p "
             "WHERE p.consumer = k.consumer AND p.key = k.key AND p.reason <> 'unrouted')",
-            keys,
+            [row["key"] for row in rows],
         )
     return len(rows)
 

@@ -111,8 +111,9 @@ async def test_a_hundred_thousand_leads_are_searched_by_an_index_within_300_ms(i
                     f"EXPLAIN {store.statement(patterns)}", ["email:x"], "k", 20, *patterns
                 )
             )
-        assert "lead_search_words" in plan, plan
-        assert "Seq Scan on lead_search" not in plan
+        assert "Seq Scan" not in plan, plan
+        # A word that many have is looked for among the newest leads instead.
+        assert "lead_search_words" in plan or term.startswith("company"), plan
 
 
 async def _given_many(intake: Harness[App]) -> None:

@@ -1,9 +1,9 @@
 """Which event goes to which use case. Read this file first."""
 
-from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, TouchRecorded
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
-from qualification import evaluate
+from qualification import evaluate, forget
 from qualification.app import App
 
 HANDLERS: Handlers[App] = {
@@ -11,11 +11,12 @@ HANDLERS: Handlers[App] = {
     LeadCreated: evaluate.leads_moved,
     TouchRecorded: evaluate.leads_moved,
     SalesFeedback: evaluate.feedback_arrived,
+    LeadErased: forget.leads_erased,
 }
 
 SUBSCRIPTION: Subscription[App] = Subscription(
     group="qualification.decide",
-    topics=("baton.lead.v1", "baton.sales.v1"),
+    topics=("baton.lead.v1", "baton.sales.v1", "baton.erasure.v1"),
     handlers=HANDLERS,
     # A deal's outcome is evidence for later amendments; the topic keeps it for ever, so nothing is lost meanwhile.
     ignores=frozenset({HandoffChanged, DealClosed}),

@@ -135,7 +135,7 @@ async def erase(tx: Tx, app: App, lead_ids: Sequence[str], order: Order) -> list
     for one in noted:
         person = persons.get(one.lead_id)
         removed[one.lead_id] = {} if person is None else await _delete(tx, person)
-    await forgotten.drop_parked(tx, list(removed), topic=app.settings.kafka.topic_prefix + CONTACT_TOPIC)
+    await forgotten.drop_parked(tx, topic=app.settings.kafka.topic_prefix + CONTACT_TOPIC)
     failpoint("intake.erase.deleted")
 
     # 4. Everybody else hears of it: the log, and the end of the contact.
@@ -179,9 +179,7 @@ async def sweep(app: App) -> int:
         due = await forgotten.to_sweep(tx, done_before=now - timedelta(hours=app.settings.erasure_sweep_hours))
         failpoint("intake.sweep.held")
         await app.outbox.append(tx, [events.contact_erased(one.lead_id, at=one.erased_at) for one in due])
-        await forgotten.drop_parked(
-            tx, [one.lead_id for one in due], topic=app.settings.kafka.topic_prefix + CONTACT_TOPIC
-        )
+        await forgotten.drop_parked(tx, topic=app.settings.kafka.topic_prefix + CONTACT_TOPIC)
         await forgotten.swept(tx, [one.lead_id for one in due], at=now)
         failpoint("intake.sweep.before_commit")
     return len(due)

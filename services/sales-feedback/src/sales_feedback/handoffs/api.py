@@ -258,12 +258,18 @@ async def get_handoff(
         changes = await store.history(tx, [found.id])
         detail = HandoffDetail(**view(found), history=[_change_view(dict(change)) for change in changes])
         if caller.may("contacts:read"):
-            body = await store.contact_body(tx, found.lead_id)
+            # A restored row of a forgotten person may still wait to go: it is shown to nobody.
+            gone = bool(await store.erased_leads(tx, [found.lead_id]))
+            body = None if gone else await store.contact_body(tx, found.lead_id)
             detail.contact = _contact_view(body) if body is not None else None
-            detail.notes = [
-                NoteView(id=note["id"], text=note["text"], created_at=note["created_at"])
-                for note in await store.notes_of(tx, found.id)
-            ]
+            detail.notes = (
+                []
+                if gone
+                else [
+                    NoteView(id=note["id"], text=note["text"], created_at=note["created_at"])
+                    for note in await store.notes_of(tx, found.id)
+                ]
+            )
     response.headers["ETag"] = f'"{found.sequence}"'
     return detail
 
