@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sales_words import Sales, contact, forgotten, timestamp
+from sales_words import Sales, contact, forgotten, pipedrive_deal, timestamp
 
 from baton.lead.v1.lead_pb2 import LeadErased
 from baton_kit import forgotten as log
@@ -52,36 +52,14 @@ async def given_a_worked_lead(sales: Sales) -> str:
     await sales.post(f"/v1/handoffs/{handoff['id']}/accept", {})
     told = {"means": "call", "reached": True, "note": "Petrova asks for an offer"}
     answer = await sales.post(f"/v1/handoffs/{handoff['id']}/contacts", told)
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 201, answer.text
     await sales.pipedrive()
-    assert await sales.pipedrive_says(deal(1, title="Petrova, 3 seats")) == 200
+    assert await sales.pipedrive_says(deal("open")) == 200
     return str(handoff["id"])
 
 
-def deal(version: int, *, title: str, **more: Any) -> dict[str, Any]:
-    data = {
-        "id": 17,
-        "title": title,
-        "status": "open",
-        "value": 100,
-        "currency": "EUR",
-        "stage_id": 3,
-        "0123456789abcdef0123456789abcdef01234567": LEAD,
-        "update_time": f"2026-03-02T0{version}:00:00Z",
-    }
-    return {
-        "meta": {
-            "action": "change" if version > 1 else "create",
-            "entity": "deal",
-            "version": "2.0",
-            "timestamp": f"2026-03-02T0{version}:00:00Z",
-            "id": f"e{version}",
-            "correlation_id": f"c{version}",
-            "company_id": "1",
-        },
-        "data": data | more,
-        "previous": None,
-    }
+def deal(status: str, *, at: int = 0, **more: Any) -> Any:
+    return pipedrive_deal(status, lead_id=LEAD, at=at, **more)
 
 
 def test_every_table_is_forgotten_or_says_why_it_need_not() -> None:
@@ -119,8 +97,8 @@ async def test_what_comes_late_is_applied_without_the_person(sales: Sales) -> No
     answer = await sales.post(
         f"/v1/handoffs/{handoff}/contacts", {"means": "email", "reached": False, "note": "wrote to Petrova"}
     )
-    assert answer.status_code == 200
-    lost = deal(3, title="Petrova again", status="lost", lost_reason="Petrova said no")
+    assert answer.status_code == 201
+    lost = deal("lost", at=20, lost_reason="Petrova said no")
     assert await sales.pipedrive_says(lost) == 200
     assert "petrova" not in await everything(sales)
     [row] = await sales.harness.fetch("SELECT state, reason FROM deal")
@@ -129,13 +107,23 @@ async def test_what_comes_late_is_applied_without_the_person(sales: Sales) -> No
 
 async def test_a_reason_in_somebodys_own_words_goes_and_the_reason_stays(sales: Sales) -> None:
     await given_a_worked_lead(sales)
-    await sales.pipedrive_says(deal(2, title="x", status="lost", lost_reason="Petrova said no"))
+    await sales.pipedrive_says(deal("lost", at=10, lost_reason="Petrova said no"))
     assert "petrova said no" in await everything(sales)
     await sales.told()
     await sales.harness.receive([erased()])
     assert "petrova" not in await everything(sales)
-    await sales.pipedrive_says(deal(3, title="x", status="lost", lost_reason="Too expensive"))
+    await sales.pipedrive_says(deal("lost", at=20, lost_reason="Too expensive"))
     assert [tuple(r) for r in await sales.harness.fetch("SELECT reason FROM deal")] == [("price",)]
+
+
+async def test_bodies_that_nobody_could_read_are_looked_through(sales: Sales) -> None:
+    await given_a_worked_lead(sales)
+    for text in ('{"who": "ANNA@petrova.example", broken', json.dumps({"meta": {}, "lead": LEAD, "x": "Petrova"})):
+        await sales.pipedrive_sends(text.encode())
+    await sales.pipedrive_sends(b"{broken, of somebody else")
+    await sales.harness.receive([erased()])
+    assert "petrova" not in await everything(sales)
+    assert "somebody else" in await everything(sales)
 
 
 async def test_a_parked_contact_does_not_hold_up_that_its_person_is_forgotten(sales: Sales) -> None:

@@ -65,10 +65,11 @@ async def forget(tx: Tx, app: App, lead_ids: Sequence[str]) -> None:
     said = await store.lock_crm_deals(tx, lead_ids)
     await store.lock_handoffs(tx, lead_ids)
     failpoint("sales.erase.locked")
+    named = await store.spellings(tx, lead_ids)
     counts = {
         "contact": await store.empty_contacts(tx, lead_ids, at=now),
         "note": await store.delete_notes(tx, lead_ids),
-        "crm_receipt": await store.empty_bodies(tx, lead_ids),
+        "crm_receipt": await store.empty_bodies(tx, lead_ids) + await store.empty_unsettled_bodies(tx, named),
         "crm_deal": Counter(one.lead_id for one in said if one.lead_id),
     }
     for crm_id in sorted({one.crm_id for one in said}):

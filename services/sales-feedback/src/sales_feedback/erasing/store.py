@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.db import Tx
 from sales_feedback.arrays import among
 from sales_feedback.crms.store import CrmDeal, deals_of_leads
 from sales_feedback.tables import contact, crm_entry, crm_receipt, deal, handoff, note
+
+SHORTEST = 5
+"""Shorter texts would be found in bodies that speak of somebody else."""
 
 
 async def lock_handoffs(tx: Tx, lead_ids: Sequence[str]) -> None:
@@ -78,6 +83,45 @@ async def empty_bodies(tx: Tx, lead_ids: Sequence[str]) -> Counter[str]:
             .returning(crm_receipt.c.id)
         )
         found[lead_id] += len(emptied.scalars().all())
+    return found
+
+
+async def spellings(tx: Tx, lead_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
+    """How the persons may stand in a raw body, in lower case: by lead id, address, number and whole name."""
+    rows = await tx.execute(
+        select(contact.c.lead_id, contact.c.body).where(
+            contact.c.lead_id == among(lead_ids), contact.c.body.is_not(None)
+        )
+    )
+    known = {row.lead_id: ContactChanged.FromString(row.body) for row in rows}
+    found = {}
+    for lead_id in lead_ids:
+        told = known.get(lead_id, ContactChanged())
+        texts = [lead_id, *told.emails, *(phone.removeprefix("+") for phone in told.phones), told.full_name]
+        long_enough = {text.lower() for text in texts if len(text) >= SHORTEST}
+        # As it is, and as JSON may escape it.
+        found[lead_id] = tuple(
+            form for text in sorted(long_enough) for form in {text.encode(), json.dumps(text)[1:-1].lower().encode()}
+        )
+    return found
+
+
+async def empty_unsettled_bodies(tx: Tx, named: Mapping[str, tuple[bytes, ...]]) -> Counter[str]:
+    """Delete the raw bodies of deliveries that could not be read, or still wait, and that speak of the persons."""
+    found: Counter[str] = Counter()
+    rows = await tx.execute(
+        select(crm_receipt.c.id, crm_receipt.c.body).where(
+            crm_receipt.c.state.in_(("quarantined", "pending")), crm_receipt.c.body.is_not(None)
+        )
+    )
+    emptied = []
+    for row in rows:
+        body = row.body.lower()
+        of = [lead_id for lead_id, forms in named.items() if any(form in body for form in forms)]
+        found.update(of)
+        emptied += [row.id] if of else []
+    if emptied:
+        await tx.execute(update(crm_receipt).where(crm_receipt.c.id == among(emptied)).values(body=None))
     return found
 
 
