@@ -309,11 +309,25 @@ class Consumer(Generic[App]):
             raise NoProgress
 
     async def _look_again(self, client: AIOKafkaConsumer) -> None:
-        """Go on where a person has moved a position that lay outside the log."""
-        if not self.outside_log:
+        """Go on where a person has moved a position that lay outside the log, or where a database has gone back.
+
+        A batch notices the latter by itself; a partition that brings none would wait for its next event to hear of it.
+        """
+        if not self.known:
             return
         async with self.app.db.begin() as tx:
             known = await inbox.positions(tx, self.subscription.group)
+        back = [
+            tp
+            for tp, position in self.known.items()
+            if position is not None
+            and tp not in self.backlogs
+            and tp not in self.outside_log
+            and known.get((self._plain(tp.topic), tp.partition), 0) < position
+        ]
+        if back:
+            log.error("database_went_back", consumer=self.subscription.group, partitions=len(back))
+            await seek(self, client, back)
         for tp, stuck_at in list(self.outside_log.items()):
             moved_to = known.get((self._plain(tp.topic), tp.partition))
             if moved_to is not None and moved_to != stuck_at:

@@ -70,7 +70,7 @@ class Undecodable(Exception):
 
 def rfc3339(at: datetime) -> str:
     """Return the time as RFC 3339 in UTC with `Z`."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat()[:-6] + "Z"
 
 
 def encode_headers(

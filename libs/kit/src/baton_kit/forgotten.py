@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, DateTime, Index, MetaData, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from baton_kit.db import Tx, raw
+from baton_kit.db import Direct, Tx, raw
 from baton_kit.envelope import Received
 
 SCHEMA_V1 = (
@@ -120,7 +120,7 @@ async def hold_shared(tx: Tx, lead_ids: Collection[str]) -> set[str]:
     return await forgotten(tx, lead_ids)
 
 
-async def forgotten(tx: Tx, lead_ids: Collection[str]) -> set[str]:
+async def forgotten(tx: Tx | Direct, lead_ids: Collection[str]) -> set[str]:
     """Return which of the leads have no person any more."""
     if not lead_ids:
         return set()

@@ -3,11 +3,13 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from baton_kit import telemetry
-from baton_kit.db import Tx, raw
-from baton_kit.envelope import Event, Headers, encode_headers
+from baton_kit.db import Direct, Tx, raw
+from baton_kit.envelope import CONTENT_TYPE, Event, Headers, rfc3339
 from baton_kit.failpoint import failpoint
 from baton_kit.migration import SHARDS
 
@@ -39,7 +41,7 @@ class Outbox:
     topic_of: Mapping[str, str]
     source: str
 
-    async def append(self, tx: Tx, events: Sequence[Event], *, lane: Lane = Lane.LIVE) -> None:
+    async def append(self, tx: Tx | Direct, events: Sequence[Event], *, lane: Lane = Lane.LIVE) -> None:
         """Write the events in the caller's transaction, in the order given; they reach Kafka if and only if it commits.
 
         Call it after the locks on the events' leads are taken: the order of ids is the order on the topic.
@@ -58,17 +60,7 @@ class Outbox:
             topics.append(self.topic_of[e.type])
             keys.append(e.key)
             headers.append(
-                pack(
-                    encode_headers(
-                        id=e.id,
-                        type=e.type,
-                        source=self.source,
-                        key=e.key,
-                        occurred_at=e.occurred_at,
-                        traceparent=e.traceparent or causes.get(e.key) or here,
-                        replay=False,
-                    )
-                )
+                packed_headers(e, source=self.source, traceparent=e.traceparent or causes.get(e.key) or here)
             )
             values.append(value)
         failpoint("outbox.before_append")
@@ -80,6 +72,44 @@ class Outbox:
 def shard_of(key: str) -> int:
     """Return the shard of a key: stored with the row, so that it never changes."""
     return zlib.crc32(key.encode()) % SHARDS
+
+
+def packed_headers(e: Event, *, source: str, traceparent: str | None) -> bytes:
+    """Return what `pack` makes of `encode_headers`, with the parts that are the same in many events encoded once."""
+    before_id, before_key, after_key, last = _constant_headers(e.type, source)
+    key = e.key.encode()
+    parts = [
+        before_id,
+        _pair(b"ce_id\x00", e.id.encode()),
+        before_key,
+        _pair(b"ce_subject\x00", key),
+        _packed_time(e.occurred_at),
+        after_key,
+        _pair(b"ce_partitionkey\x00", key),
+        last,
+    ]
+    if traceparent:
+        parts.append(_pair(b"traceparent\x00", traceparent.encode()))
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=256)
+def _constant_headers(type: str, source: str) -> tuple[bytes, bytes, bytes, bytes]:
+    return (
+        pack([("ce_specversion", b"1.0")]),
+        pack([("ce_type", type.encode()), ("ce_source", source.encode())]),
+        pack([("ce_dataschema", f"/proto/{type}".encode())]),
+        pack([("content-type", CONTENT_TYPE)]),
+    )
+
+
+@lru_cache(maxsize=256)
+def _packed_time(at: datetime) -> bytes:
+    return pack([("ce_time", rfc3339(at).encode())])  # the events of one delivery share their time
+
+
+def _pair(name: bytes, value: bytes) -> bytes:
+    return (len(name) + len(value)).to_bytes(4, "big") + name + value
 
 
 def pack(headers: Headers) -> bytes:

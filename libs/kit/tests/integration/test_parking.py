@@ -215,6 +215,10 @@ async def test_a_zombie_waits_for_the_position_and_never_moves_it_back(toy: Harn
     assert row["next_offset"] == 11
 
 
+async def waits_or_ends(toy: Harness[Toy], task: "asyncio.Task[int]") -> bool:
+    return task.done() or await locked(toy)
+
+
 async def test_a_worker_waits_for_a_replay_of_the_key_instead_of_parking_behind_nothing(toy: Harness[Toy]) -> None:
     await apply(toy, records([word("w0")]), park="a reason")
     async with toy.db.begin() as tx:
@@ -224,6 +228,41 @@ async def test_a_worker_waits_for_a_replay_of_the_key_instead_of_parking_behind_
     await worker
     assert await waiting(toy) == []
     assert [told for _, told in await notes(toy)] == ["w0", "w1"]
+
+
+async def test_what_was_unrouted_waits_for_a_worker_on_its_key_and_queues_behind_what_that_parks(
+    toy: Harness[Toy],
+) -> None:
+    await apply(toy, records([truth("lead-1")]))
+    async with toy.db.begin() as tx:
+        batch = records([word("bad")], start=1)
+        await apply_batches(tx, toy.app, NEWER, [Batch(HEARD, 0, batch)], park="a reason")
+        replaying = asyncio.create_task(parked.replay_unrouted(toy.app, NEWER))
+        await until(lambda: waits_or_ends(toy, replaying), what="the replay came to the key")
+        assert not replaying.done()
+    assert await replaying == 0
+    assert await waiting(toy) == [(0, "blocked"), (1, "handler")]
+    assert await notes(toy) == []
+
+
+async def test_a_worker_waits_for_what_was_unrouted_on_its_key(toy: Harness[Toy]) -> None:
+    await apply(toy, records([truth("lead-1"), truth("lead-1")]))
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(tx: Any, app: Toy, events: Sequence[Received[BoolValue]]) -> None:
+        await noted(tx, app, events)
+        begun.set()
+        await go_on.wait()
+
+    slow: Subscription[Toy] = replace(NEWER, handlers={**SUBSCRIPTION.handlers, BoolValue: slowly})
+    replaying = asyncio.create_task(parked.replay_unrouted(toy.app, slow))
+    await asyncio.wait_for(begun.wait(), 10)
+    working = asyncio.create_task(apply(toy, records([word("later")], start=2), subscription=NEWER))
+    await until(lambda: waits_or_ends(toy, working), what="the worker came to the key")
+    assert not working.done()
+    go_on.set()
+    assert (await replaying, await working) == (2, 1)
+    assert [told for _, told in await notes(toy)] == ["truth0", "truth1", "later"]
 
 
 async def test_worker_and_replay_never_work_a_key_at_the_same_time(toy: Harness[Toy]) -> None:

@@ -7,8 +7,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baton_kit.envelope import decode, encode_headers
-from baton_kit.outbox import pack, unpack
+from baton_kit.envelope import decode, encode_headers, event, rfc3339
+from baton_kit.outbox import pack, packed_headers, unpack
 
 AT = datetime(2026, 3, 2, 9, 0, 0, 123456, tzinfo=UTC)
 
@@ -101,3 +101,31 @@ def test_a_replay_is_marked_and_a_tombstone_has_no_body() -> None:
 @given(st.lists(st.tuples(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])), st.binary())))
 def test_headers_survive_the_table(pairs: list[tuple[str, bytes]]) -> None:
     assert unpack(pack(pairs)) == pairs
+
+
+@given(
+    id=st.text(min_size=1),
+    key=st.text(min_size=1),
+    at=st.datetimes(timezones=st.timezones()),
+    traceparent=st.none() | st.text(),
+)
+def test_headers_packed_in_one_go_are_the_same_bytes(id: str, key: str, at: datetime, traceparent: str | None) -> None:
+    body = StringValue()
+    packed = packed_headers(event(body, key=key, occurred_at=at, id=id), source="/toy", traceparent=traceparent)
+    assert packed == pack(
+        encode_headers(
+            id=id,
+            type=body.DESCRIPTOR.full_name,
+            source="/toy",
+            key=key,
+            occurred_at=at,
+            traceparent=traceparent,
+            replay=False,
+        )
+    )
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_a_time_on_the_wire_is_read_back_as_the_same_time(at: datetime) -> None:
+    assert rfc3339(at).endswith("Z")
+    assert datetime.fromisoformat(rfc3339(at)) == at.astimezone(UTC)

@@ -145,10 +145,15 @@ def site_of(address: str) -> Site:
         host = (urlsplit(address if "//" in address else f"//{address}").hostname or "").lower()
     except ValueError:
         return NO_SITE
+    return site_of_host(host)
+
+
+def site_of_host(host: str) -> Site:
+    """The site of a host name in lower case."""
     return _site(host) if 0 < len(host) <= 253 else NO_SITE
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=16_384)
 def _site(host: str) -> Site:
     parts = _extract(host)
     if not parts.domain or not parts.suffix:
@@ -161,7 +166,11 @@ def channel_of(
     source: str, medium: str, *, campaign: str = "", clicks: tuple[str, ...] = (), referrer: Site = NO_SITE
 ) -> str:
     """The channel by UTM values, else by click ids, else by the referring site. Case does not matter."""
-    source, medium = source.lower(), medium.lower()
+    return _channel_of(source.lower(), medium.lower(), campaign.lower(), clicks, referrer)
+
+
+@lru_cache(maxsize=4_096)
+def _channel_of(source: str, medium: str, campaign: str, clicks: tuple[str, ...], referrer: Site) -> str:
     names = {source} if source else set()
     if not source and not medium:
         click = next((CLICKS[kind] for kind in clicks if kind in CLICKS), None)
@@ -177,7 +186,7 @@ def channel_of(
     if source in ("(direct)", "direct") and medium in ("", "(none)", "(not set)", "none"):
         return "direct"
     for rule in RULES:
-        if _fits(rule, names, medium, campaign=campaign.lower()):
+        if _fits(rule, names, medium, campaign=campaign):
             return rule.channel
     return "referral" if referrer.domain and not source and not medium else "unassigned"
 

@@ -10,13 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import features, normalise
-from lead_intake.delivery import Incoming, Inquiry, Outcome, Source
+from lead_intake.contact import stamp
+from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source
 from lead_intake.touches import Origin, origin_of
 
 LONGEST_KEY = 1_000
@@ -42,13 +41,18 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a delivery. It is open (`person` given) or settled before the ledger (`outcome` given)."""
+    """One entry of a delivery. It is open (`person` given), to be looked up, or settled before the ledger (`outcome`).
+
+    `forgets` is the key of an entry whose person is to be forgotten.
+    """
 
     key: str
     occurred_at: datetime
     person: Person | None = None
     outcome: Outcome | None = None
     reason: str = ""
+    lookup: Lookup | None = None
+    forgets: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +114,17 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     """One entry. A time in the future is the sender's clock: it is capped."""
     at = min(inquiry.occurred_at or received_at, received_at)
     if inquiry.refused:
-        return Entry(key, at, outcome=Outcome.REFUSED, reason=inquiry.refused)
+        forgets = stored_key(inquiry.forgets)
+        return Entry(key, at, outcome=Outcome.REFUSED, reason=inquiry.refused, forgets=forgets)
     if inquiry.quarantined:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason=inquiry.quarantined)
     if inquiry.test:
         return Entry(key, at, outcome=Outcome.TEST)
+    if inquiry.lookup is not None:
+        lookup = stored_lookup(inquiry.lookup)
+        if not lookup.id:
+            return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_lead_id")
+        return Entry(key, at, outcome=Outcome.PENDING, lookup=lookup)
     told = inquiry.fields
     email = normalise.email(told["email"]) if told.get("email") else ""
     phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
@@ -169,12 +179,6 @@ def contact_of(
     return contact
 
 
-def stamp(at: datetime) -> Timestamp:
-    result = Timestamp()
-    result.FromDatetime(at)
-    return result
-
-
 def stored_key(key: str) -> str:
     """A provider's key as the ledger keeps it: no controls, at most `LONGEST_KEY`, longer ones by digest.
 
@@ -186,6 +190,12 @@ def stored_key(key: str) -> str:
     if len(cleaned) > LONGEST_KEY:
         return "long:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return cleaned
+
+
+def stored_lookup(lookup: Lookup) -> Lookup:
+    """What is to be asked for, as the database takes it: no controls, NUL or surrogates, each id at most 500 long."""
+    about = {name: normalise.text(value) for name, value in lookup.about.items()}
+    return Lookup(normalise.text(lookup.id), normalise.text(lookup.form_id), about)
 
 
 def _content_type(incoming: Incoming) -> str:

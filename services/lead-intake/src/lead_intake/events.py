@@ -8,7 +8,11 @@ from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadFeatures, TouchKind, TouchRecorded
 from baton_kit.envelope import Event, event
 from baton_kit.forgotten import Forgotten
+from lead_intake.contact import stamp
 from lead_intake.entry import Delivery, Entry, Person
+from lead_intake.touches import TOUCH_KINDS
+
+_KINDS = {kind: TouchKind.Value(f"TOUCH_KIND_{kind.upper()}") for kind in TOUCH_KINDS}
 
 
 def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: LeadFeatures) -> Event:
@@ -19,9 +23,9 @@ def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: Le
         provider=d.provider,
         form_id=p.origin.form_id,
         receipt_id=d.receipt_id,
-        features=features,
+        occurred_at=stamp(e.occurred_at),
     )
-    body.occurred_at.FromDatetime(e.occurred_at)
+    body.features.CopyFrom(features)  # a third of what it costs as an argument
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.created_event)
 
 
@@ -31,7 +35,7 @@ def touch_recorded(d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: 
         touch_id=p.touch_id,
         lead_id=lead_id,
         sequence=sequence,
-        kind=TouchKind.Value(f"TOUCH_KIND_{o.kind.upper()}"),
+        kind=_KINDS[o.kind],
         channel=o.channel,
         utm_source=o.utm_source,
         utm_medium=o.utm_medium,
@@ -44,9 +48,9 @@ def touch_recorded(d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: 
         referrer_domain=o.referrer_domain,
         source_id=d.source_id,
         provider=d.provider,
-        features=features,
+        occurred_at=stamp(e.occurred_at),
     )
-    body.occurred_at.FromDatetime(e.occurred_at)
+    body.features.CopyFrom(features)
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
 
 

@@ -9,7 +9,7 @@ import phonenumbers
 
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from lead_intake import normalise
-from lead_intake.channels import site_of
+from lead_intake.channels import site_of, site_of_host
 from lead_intake.delivery import Inquiry, Source
 from lead_intake.feature_tables import (
     COUNTRY_NAMES,
@@ -104,7 +104,7 @@ def company_domain(email: str, website: str) -> str:
         domain = site_of(website).domain
         if domain and domain not in FREE_MAIL and domain not in DISPOSABLE:
             return domain
-    domain = site_of(email.rpartition("@")[2]).domain if email else ""
+    domain = site_of_host(email.rpartition("@")[2]).domain if email else ""
     return "" if domain in FREE_MAIL or domain in DISPOSABLE else domain
 
 

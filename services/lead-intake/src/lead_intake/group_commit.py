@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from baton_kit.db import Direct, DirectConnections
 from baton_kit.failpoint import failpoint
 from baton_kit.outages import is_outage
 from baton_kit.telemetry import log
@@ -66,6 +68,7 @@ class GroupCommit:
         self._flushing = 0
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._connections: DirectConnections | None = None
         self._closing = False
 
     def submit(self, app: App, delivery: Delivery) -> asyncio.Future[Result]:
@@ -99,6 +102,14 @@ class GroupCommit:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        if self._connections is not None:
+            await self._connections.close()
+
+    def _begin(self, app: App) -> AbstractAsyncContextManager[Direct]:
+        # One connection a flusher, without SQLAlchemy, whose begin and commit cost more than all the statements.
+        if self._connections is None:
+            self._connections = DirectConnections(app.db)
+        return self._connections.begin()
 
     async def _flush_for_ever(self, app: App) -> None:
         while True:
@@ -158,13 +169,13 @@ class GroupCommit:
             if is_outage(error):
                 raise
             log.error("delivery_not_storable", receipt=item.delivery.receipt_id, error=type(error).__name__)
-            async with app.db.begin() as tx:
+            async with self._begin(app) as tx:
                 result = await quarantine(tx, item.delivery, reason="not_storable")
             _settle(item, result)
 
     async def _write(self, app: App, batch: Sequence[Waiting]) -> None:
         failpoint("intake.before_begin")
-        async with app.db.begin() as tx:
+        async with self._begin(app) as tx:
             results = await receive(tx, app, [item.delivery for item in batch])
         failpoint("intake.after_commit")
         for item, result in zip(batch, results, strict=True):

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from baton_kit import forgotten
-from baton_kit.db import Tx
+from baton_kit.db import Direct, Tx
 from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
 from lead_intake import contact, events, features, store
 from lead_intake.delivery import Outcome, Result
 from lead_intake.entry import Delivery, Entry, Person
 from lead_intake.erasing.cut import without
+from lead_intake.fetching.note import note
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -50,17 +51,18 @@ class Writes:
     events: list[Event] = field(default_factory=list)
 
 
-async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
+async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
     """Write the deliveries and tell what became of each; a repeated one gets the result of the first.
 
     The result is the same as if the deliveries had come one by one in this order.
     """
     failpoint("intake.before_locks")
     opened = [(d, e, e.person) for d in deliveries for e in d.entries if e.person is not None]
+    noted = [(d, e) for d in deliveries for e in d.entries if e.lookup is not None or e.forgets]
 
     # 1. Every key that decides who is who or what is a repeat, locked in one order, in a statement of its own.
     identities = {key for _, _, p in opened for key in p.identities}
-    keys = {(d.source_id, e.key) for d, e, _ in opened}
+    keys = {(d.source_id, e.key) for d, e, _ in opened} | {(d.source_id, e.forgets or e.key) for d, e in noted}
     await store.lock_keys(tx, sorted({lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}))
     failpoint("intake.after_locks")
 
@@ -91,13 +93,15 @@ async def receive(tx: Tx, app: App, deliveries: Sequence[Delivery]) -> list[Resu
     failpoint("intake.after_insert")
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
     await store.insert_merges(tx, writes.merges)
+    if noted:
+        await note(tx, app, deliveries=deliveries, outcomes=[[s.outcome for s in each] for each in settled])
     failpoint("intake.before_outbox")
     await app.outbox.append(tx, writes.events)
     failpoint("intake.before_commit")
     return [result_of(d, each) for d, each in zip(deliveries, settled, strict=True)]
 
 
-async def quarantine(tx: Tx, delivery: Delivery, *, reason: str) -> Result:
+async def quarantine(tx: Tx | Direct, delivery: Delivery, *, reason: str) -> Result:
     """Keep a delivery whose rows the database refuses: a receipt with the raw body, every entry quarantined."""
     settled = [Settled(Outcome.QUARANTINED, reason) for _ in delivery.entries]
     await store.insert_batch(
@@ -109,11 +113,14 @@ async def quarantine(tx: Tx, delivery: Delivery, *, reason: str) -> Result:
 def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     """Decide one entry and note what it writes."""
     p = e.person
-    if p is None:
+    if p is None and e.lookup is None:
         return Settled(e.outcome or Outcome.QUARANTINED, e.reason)
     first = writes.firsts.get((d.source_id, e.key))
     if first is not None:
         return Settled(Outcome.DUPLICATE, "", first.lead_id, first)
+    if p is None:
+        writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.PENDING, None)
+        return Settled(Outcome.PENDING, e.reason)
 
     met = list(dict.fromkeys(writes.persons[key] for key in p.identities if key in writes.persons))
     person_id = met[0] if met else p.person_id

@@ -8,6 +8,7 @@ from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
 from lead_intake.erasing.erase import forget_for_ever
+from lead_intake.fetching import fetch, reconcile
 from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
@@ -23,6 +24,21 @@ async def write_refusals(app: App) -> None:
     await app.refusals.write_for_ever(app)
 
 
+async def look_up(app: App) -> None:
+    """Ask providers about the entries that they told of without their contents."""
+    await fetch.fetch_for_ever(app)
+
+
+async def tidy_lookups(app: App) -> None:
+    """End lookups that waited too long."""
+    await fetch.tidy_for_ever(app)
+
+
+async def reconcile_sources(app: App) -> None:
+    """Find the leads that the push missed."""
+    await reconcile.reconcile_for_ever(app)
+
+
 SERVICE: Service[App] = Service(
     name="lead-intake",
     package="lead_intake",
@@ -32,5 +48,7 @@ SERVICE: Service[App] = Service(
     create_public=create_public,
     subscriptions=SUBSCRIPTIONS,
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
-    worker_tasks=MappingProxyType({"forget": forget_for_ever}),
+    worker_tasks=MappingProxyType(
+        {"fetch": look_up, "fetch.tidy": tidy_lookups, "reconcile": reconcile_sources, "forget": forget_for_ever}
+    ),
 )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
-from baton_kit.db import Tx, raw
+from baton_kit.db import Direct, Tx, first, raw
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery
 from lead_intake.touches import Origin
@@ -80,26 +80,37 @@ class ProposedMerge:
 # --- the batch of deliveries -----------------------------------------------------------------------------------------
 
 
-async def lock_keys(tx: Tx, locks: Sequence[int]) -> None:
+async def lock_keys(tx: Tx | Direct, locks: Sequence[int]) -> None:
     """Take the advisory locks in the order given, until the transaction ends."""
     if locks:
-        await (await raw(tx)).execute("SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k", locks)
+        numbers = ",".join(map(str, locks))
+        await first(tx, f"SELECT count(pg_advisory_xact_lock(k)) FROM unnest('{{{numbers}}}'::bigint[]) AS k")  # noqa: S608
 
 
 async def known(
-    tx: Tx, *, entries: Sequence[tuple[str, str]], identities: Sequence[str]
+    tx: Tx | Direct, *, entries: Sequence[tuple[str, str]], identities: Sequence[str]
 ) -> tuple[dict[tuple[str, str], FirstEntry], dict[str, str]]:
-    """The entries that took these (source, key) pairs already, and the persons of these identity keys."""
+    """The entries that took these (source, key) pairs already, and the persons of these identity keys.
+
+    The keys are unique; LIMIT says so to the planner, which otherwise joins by a scan, and keeps that plan while the
+    tables grow.
+    """
     if not entries:
         return {}, {}
     rows = await (await raw(tx)).fetch(
         """
-        SELECT e.source_id, e.key, e.receipt_id::text, e.outcome, e.lead_id::text
-        FROM unnest($1::text[], $2::text[]) AS k (source_id, key)
-        JOIN receipt_entry e ON e.source_id = k.source_id AND e.key = k.key
-        WHERE e.outcome IN ('created', 'matched', 'touch_only', 'pending')
+        SELECT k.source_id, k.key, e.receipt_id::text, e.outcome, e.lead_id::text
+        FROM unnest($1::text[], $2::text[]) AS k (source_id, key), LATERAL (
+            SELECT receipt_id, outcome, lead_id FROM receipt_entry
+            WHERE source_id = k.source_id AND key = k.key
+              AND outcome IN ('created', 'matched', 'touch_only', 'pending')
+            LIMIT 1
+        ) AS e
         UNION ALL
-        SELECT NULL, key, person_id::text, NULL, NULL FROM identity_key WHERE key = ANY($3::text[])
+        SELECT NULL, k.key, i.person_id::text, NULL, NULL
+        FROM unnest($3::text[]) AS k (key), LATERAL (
+            SELECT person_id FROM identity_key WHERE key = k.key LIMIT 1
+        ) AS i
         """,
         [source for source, _ in entries],
         [key for _, key in entries],
@@ -111,7 +122,35 @@ async def known(
     )
 
 
-async def lock_leads(tx: Tx, person_ids: Sequence[str]) -> dict[str, Lead]:
+async def origins(tx: Tx, *, source_id: str, keys: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Where the entries that took these keys came from, by key, in the names of `mapping.FIELDS`."""
+    rows = await (await raw(tx)).fetch(
+        """
+        SELECT e.key, t.utm_source, t.utm_medium, t.utm_campaign, t.campaign_id, t.page, t.referrer_domain
+        FROM receipt_entry e JOIN touch t ON t.lead_id = e.lead_id AND t.receipt_id = e.receipt_id
+        WHERE e.source_id = $1 AND e.key = ANY($2::text[]) AND e.outcome IN ('created', 'matched', 'touch_only')
+        """,
+        source_id,
+        keys,
+    )
+    return {
+        row["key"]: {
+            name: value
+            for name, value in (
+                ("utm_source", row["utm_source"]),
+                ("utm_medium", row["utm_medium"]),
+                ("utm_campaign", row["utm_campaign"]),
+                ("campaign_id", row["campaign_id"]),
+                ("page_url", row["page"]),
+                ("referrer", f"https://{row['referrer_domain']}/" if row["referrer_domain"] else ""),
+            )
+            if value
+        }
+        for row in rows
+    }
+
+
+async def lock_leads(tx: Tx | Direct, person_ids: Sequence[str]) -> dict[str, Lead]:
     """Lock the leads of these persons in the order of their ids and read them as they stand then; by person."""
     if not person_ids:
         return {}
@@ -170,7 +209,7 @@ _INSERT_ALL, _WIDTHS = _insert_all()
 
 
 async def insert_batch(
-    tx: Tx,
+    tx: Tx | Direct,
     *,
     deliveries: Sequence[Delivery],
     states: Sequence[str],
@@ -210,7 +249,7 @@ async def insert_batch(
     await (await raw(tx)).execute(_INSERT_ALL, *columns)
 
 
-async def update_leads(tx: Tx, leads: Sequence[Lead]) -> None:
+async def update_leads(tx: Tx | Direct, leads: Sequence[Lead]) -> None:
     """Known leads with their contacts, in one statement."""
     if not leads:
         return
@@ -235,7 +274,7 @@ async def update_leads(tx: Tx, leads: Sequence[Lead]) -> None:
     )
 
 
-async def insert_merges(tx: Tx, merges: Sequence[ProposedMerge]) -> None:
+async def insert_merges(tx: Tx | Direct, merges: Sequence[ProposedMerge]) -> None:
     """Proposed merges; one that stands already stays as it is."""
     if merges:
         await (await raw(tx)).execute(
@@ -435,3 +474,56 @@ async def contact(tx: Tx, lead_id: str) -> ContactChanged | None:
         lead_id,
     )
     return None if data is None else ContactChanged.FromString(data)
+
+
+# --- entries that are decided again ----------------------------------------------------------------------------------
+
+
+async def lock_entries(tx: Tx, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Outcome]:
+    """Lock the receipts of these (receipt, ordinal) in order, then read how the entries stand."""
+    connection = await raw(tx)
+    receipts = sorted({receipt_id for receipt_id, _ in places})
+    await connection.execute("SELECT FROM receipt WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", receipts)
+    rows = await connection.fetch(
+        "SELECT e.receipt_id::text, e.ordinal, e.outcome FROM receipt_entry e "
+        "JOIN unnest($1::uuid[], $2::smallint[]) AS p (receipt_id, ordinal) USING (receipt_id, ordinal)",
+        [receipt_id for receipt_id, _ in places],
+        [ordinal for _, ordinal in places],
+    )
+    return {(r[0], r[1]): Outcome(r[2]) for r in rows}
+
+
+async def update_entries(tx: Tx, rows: Sequence[EntryRow]) -> None:
+    """Write how entries end now, and the states of their receipts, whose rows are locked."""
+    connection = await raw(tx)
+    await connection.execute(
+        """
+        UPDATE receipt_entry e
+        SET outcome = t.outcome, reason = t.reason, lead_id = t.lead_id, first_receipt_id = t.first_receipt_id
+        FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::uuid[], $6::uuid[])
+            AS t (receipt_id, ordinal, outcome, reason, lead_id, first_receipt_id)
+        WHERE e.receipt_id = t.receipt_id AND e.ordinal = t.ordinal
+        """,
+        [r.receipt_id for r in rows],
+        [r.ordinal for r in rows],
+        [r.outcome for r in rows],
+        [r.reason for r in rows],
+        [r.lead_id for r in rows],
+        [r.first_receipt_id for r in rows],
+    )
+    # A new statement, so that it sees what the one before has written.
+    await connection.execute(
+        """
+        UPDATE receipt r SET state = s.state
+        FROM (
+            SELECT receipt_id, CASE
+                WHEN bool_or(outcome = 'quarantined') THEN 'quarantined'
+                WHEN bool_or(outcome = 'pending') THEN 'pending'
+                WHEN bool_and(outcome = 'refused') THEN 'refused'
+                ELSE 'settled' END AS state
+            FROM receipt_entry WHERE receipt_id = ANY($1::uuid[]) GROUP BY receipt_id
+        ) AS s
+        WHERE r.id = s.receipt_id AND r.state <> s.state
+        """,
+        sorted({r.receipt_id for r in rows}),
+    )

@@ -9,8 +9,10 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -190,3 +192,104 @@ lead_search = Table(
     Index("lead_search_words", "words", postgresql_using="gin", postgresql_ops={"words": "gin_trgm_ops"}),
 )
 """The words by which a lead is found, of the contact's version `sequence`."""
+
+source_credential = Table(
+    "source_credential",
+    metadata,
+    Column("source_id", Text, ForeignKey("source.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    _time("set_at"),
+    PrimaryKeyConstraint("source_id", "name", name="source_credential_pkey"),
+)
+"""What we show a provider (access token) or a provider shows us once (verify token), sealed for source and name."""
+
+fetch_job = Table(
+    "fetch_job",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("source_id", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("lookup_id", Text, nullable=False),
+    _text("form_id"),
+    Column("about", JSONB, nullable=False),
+    _time("occurred_at"),
+    Column("state", Text, nullable=False),
+    _text("reason"),
+    Column("attempt", Integer, nullable=False),
+    Column("malformed", Integer, nullable=False),
+    _time("due_at"),
+    _time("expires_at"),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("epoch", BigInteger, nullable=False),
+    _time("created_at"),
+    Column("settled_at", DateTime(timezone=True)),
+    Index("fetch_job_entry", "receipt_id", "ordinal", unique=True),
+    Index("fetch_job_due", "source_id", "due_at", postgresql_where=text("state = 'waiting'")),
+    Index("fetch_job_expires", "expires_at", postgresql_where=text("state = 'waiting'")),
+    Index("fetch_job_key", "source_id", "key"),
+)
+"""One pending entry that the provider has to be asked about. Ids only: it names no person."""
+
+fetch_state = Table(
+    "fetch_state",
+    metadata,
+    Column("source_id", Text, primary_key=True),
+    _time("served_at"),
+    Column("allowance", Double, nullable=False),
+    _time("refilled_at"),
+    Column("paused_until", DateTime(timezone=True)),
+    _text("pause_reason"),
+    Column("throttled", Integer, nullable=False),
+    Column("token_invalid_since", DateTime(timezone=True)),
+    _text("token_reason"),
+    Column("last_ok_at", DateTime(timezone=True)),
+)
+"""How much may be asked for a source now: the one row that all workers share."""
+
+erase_request = Table(
+    "erase_request",
+    metadata,
+    Column("source_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    _time("requested_at"),
+    Column("done_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("source_id", "key", name="erase_request_pkey"),
+    Index("erase_request_open", "requested_at", postgresql_where=text("done_at IS NULL")),
+)
+"""A provider ordered the person behind an entry to be forgotten; open while `done_at` is null."""
+
+provider_lead = Table(
+    "provider_lead",
+    metadata,
+    Column("source_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    _text("form_id"),
+    _time("occurred_at"),
+    _time("listed_at"),
+    Column("receipt_id", UUID(as_uuid=False)),
+    PrimaryKeyConstraint("source_id", "key", name="provider_lead_pkey"),
+    Index("provider_lead_day", "source_id", "occurred_at"),
+)
+"""A lead that the provider itself lists; `receipt_id` where only the list told of it, not the push."""
+
+reconcile_state = Table(
+    "reconcile_state",
+    metadata,
+    Column("source_id", Text, primary_key=True),
+    _time("watermark"),
+    Column("deep_at", DateTime(timezone=True)),
+    _time("due_at"),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("epoch", BigInteger, nullable=False),
+    Column("ran_at", DateTime(timezone=True)),
+    Column("failed_since", DateTime(timezone=True)),
+    _text("reason"),
+    Column("listed", BigInteger, nullable=False),
+    Column("found", BigInteger, nullable=False),
+)
+"""How far a source has been compared with its provider's own list, and how the last run ended."""

@@ -52,7 +52,12 @@ def origin_of(inquiry: Inquiry, *, kind: str = "form") -> Origin:
     def told(name: str) -> str:
         return fields.get(name) or query.get(name, "")
 
-    clicks = tuple((kind, value) for kind in CLICK_IDS if (value := normalise.click_id(told(kind))))
+    def identifier(name: str) -> str:
+        return normalise.identifier(value) if (value := told(name)) else ""
+
+    clicks = tuple(
+        (kind, value) for kind in CLICK_IDS if (value := told(kind)) and (value := normalise.click_id(value))
+    )
     source, medium, campaign = (normalise.campaign_text(told(name)) if told(name) else "" for name in _UTM)
     return Origin(
         kind=kind,
@@ -62,9 +67,9 @@ def origin_of(inquiry: Inquiry, *, kind: str = "form") -> Origin:
         utm_source=source.lower(),
         utm_medium=medium.lower(),
         utm_campaign=campaign,
-        campaign_id=normalise.identifier(told("campaign_id")),
-        adgroup_id=normalise.identifier(told("adgroup_id")),
-        ad_id=normalise.identifier(told("ad_id")),
+        campaign_id=identifier("campaign_id"),
+        adgroup_id=identifier("adgroup_id"),
+        ad_id=identifier("ad_id"),
         form_id=normalise.identifier(fields.get("form_id", "")),
         page=page,
         referrer_domain=_domain(referrer),

@@ -1,11 +1,15 @@
 from datetime import UTC, datetime
 
+import phonenumbers
 import pytest
-from hypothesis import given
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from phonenumbers import PhoneNumberType
 
 from lead_intake import features, normalise
 from lead_intake.channels import CHANNELS, channel_of, site_of
+from lead_intake.contact import stamp
 from lead_intake.delivery import Inquiry
 from lead_intake.touches import origin_of, page_path
 
@@ -41,6 +45,64 @@ def test_addresses_have_one_form(told: str, expected: str) -> None:
 )
 def test_numbers_have_one_form(told: str, region: str, expected: tuple[str, str]) -> None:
     assert normalise.phone(told, region) == expected
+
+
+CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+PREFIXES = {
+    code: (known.national_prefix or "")
+    if (known := phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, regions[0]))
+    else ""
+    for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()
+}
+EXAMPLES = {
+    code: [
+        str(found.national_number)
+        for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
+        for kind in (PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE, PhoneNumberType.TOLL_FREE)
+        if (found := phonenumbers.example_number_for_type(region, kind))
+    ]
+    for code in CODES
+}
+
+
+@st.composite
+def international(draw: st.DrawFn) -> str:
+    """A number with a calling code: one of the country's own examples, bent or behind its prefix, or any digits."""
+    code = draw(st.sampled_from(CODES))
+    digits = draw(st.text("0123456789", min_size=1, max_size=13))
+    if EXAMPLES[code]:
+        example = draw(st.sampled_from(EXAMPLES[code]))
+        kept = draw(st.integers(0, len(example)))
+        bent = example[:kept] + digits[: len(example) - kept]
+        digits = draw(st.sampled_from([example, PREFIXES[code] + example, PREFIXES[code] + bent, bent, digits]))
+    return f"+{code}{digits}"
+
+
+@given(international())
+@settings(max_examples=500)
+def test_a_number_read_at_a_glance_is_what_the_library_says(told: str) -> None:
+    glance = normalise.phone(told, "DE")
+    # A space makes it go the long way.
+    assert glance == normalise.phone(f"{told[:2]} {told[2:]}", "DE")
+
+
+def test_most_international_numbers_are_read_at_a_glance() -> None:
+    assert normalise._plain_country("+4915112345678") == "DE"
+    # Shared between countries, behind a national prefix, too short: the library decides.
+    assert [normalise._plain_country(n) for n in ("+79123456789", "+490301234567", "+491")] == ["", "", ""]
+
+
+@given(st.text(st.characters(max_codepoint=0x2FF)), st.integers(1, 20))
+def test_plain_text_is_cleaned_like_any_other(told: str, limit: int) -> None:
+    # A byte-order mark is dropped, and is enough to make the text one that is not plain.
+    assert normalise.text(told, limit) == normalise.text(told[: limit * 4] + "\ufeff", limit + 1)[:limit].rstrip()
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_a_stamp_is_the_time_to_the_microsecond(at: datetime) -> None:
+    expected = Timestamp()
+    expected.FromDatetime(at)
+    assert stamp(at) == expected
 
 
 @pytest.mark.parametrize(

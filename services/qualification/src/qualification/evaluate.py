@@ -1,8 +1,8 @@
 """Decide which leads are good enough for sales, under the agreement in force."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -19,7 +19,8 @@ from qualification import cycle, events, scoring, store
 from qualification.app import App
 from qualification.cycle import CycleState, Lead, SeenTouch
 from qualification.events import moment
-from qualification.features import Touch, features_from_event, touch_fields_from_event
+from qualification.features import UNKNOWN, Touch, features_from_event, profile_of, touch_fields_from_event
+from qualification.judges import Governing
 from qualification.scoring import hour_of
 from qualification.store import NewDecision
 
@@ -27,6 +28,9 @@ Kind = Literal["decision", "reevaluation"]
 
 LONGEST_WINDOW = timedelta(hours=8_784)
 """No agreement looks further back than this (schema.py)."""
+
+PART, TURN = 250, 25
+"""Leads that are written together, and leads judged between two looks at what is being written."""
 
 
 async def leads_moved(tx: Tx, app: App, received: Sequence[Received[LeadCreated | TouchRecorded]]) -> None:
@@ -55,7 +59,7 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[LeadCreated 
     at = app.clock.now()
     touches = await store.newest_touches(tx, sorted(known), since=at - LONGEST_WINDOW)
     await store.insert_touches(tx, arrived)
-    await decide(tx, app, leads, touches=_merged(touches, arrived), at=at, kind="decision")
+    await decide(tx, app, leads, touches=_merged(touches, arrived), at=at, kind="decision", known=known)
 
 
 async def feedback_arrived(tx: Tx, app: App, received: Sequence[Received[SalesFeedback]]) -> None:
@@ -86,8 +90,12 @@ async def decide(
     at: datetime,
     kind: Kind,
     lane: Lane = Lane.LIVE,
+    known: Set[str] | None = None,
 ) -> None:
-    """Decide about locked leads and write them; `touches` are all that may count."""
+    """Decide about locked leads and write them; `touches` are all that may count.
+
+    `known` are the leads that are stored already; without it all are.
+    """
     if not leads:
         return
     # 1. A cycle keeps the version it began with; one that begins now takes the one in force.
@@ -101,46 +109,72 @@ async def decide(
     governing = await app.judges.of(tx, {s for lead in current if (s := lead.activation_seq or in_force)})
     failpoint("evaluate.after_judges")
 
-    # 2. Pure from here: no clock, no database.
-    after: list[Lead] = []
-    changed: list[NewDecision] = []
-    handed_over: list[NewDecision] = []
-    told: list[Event] = []
-    for lead in current:
-        sequence = lead.activation_seq or in_force
-        if not lead.judged or sequence is None:
-            after.append(lead if lead.next_change_at is None else replace(lead, next_change_at=None))
-            continue
-        law = governing[sequence]
-        snapshot = scoring.snapshot_of(
-            lead.features or {},
-            [seen.touch for seen in touches.get(lead.id, ())],
-            agreement=law.judge.agreement,
-            at=at,
-        )
-        decision = scoring.decide(lead.id, snapshot, cycle=lead.cycle, judge=law.judge, stamp=law.stamp, at=at)
-        if not cycle.differs(decision, lead):
-            after.append(cycle.after_decision(lead, decision, decision_id=None))
-            continue
-        new = NewDecision(id=new_id(at), sequence=lead.sequence + 1, kind=kind, decision=decision)
-        moved = cycle.after_decision(lead, decision, decision_id=new.id)
-        changed.append(new)
-        told.append(events.lead_scored(new))
-        if moved.state is CycleState.QUALIFIED and lead.state is CycleState.OPEN:
-            handed_over.append(new)
-            told.append(
-                events.lead_qualified(
-                    new, sequence=moved.sequence, features=snapshot.features, agreement=law.judge.agreement
-                )
-            )
-        after.append(moved)
-
-    # 3. State and events in the same transaction; the relay carries them to Kafka.
-    await store.write_leads(tx, after)
-    await store.insert_decisions(tx, changed)
-    await store.insert_qualified(tx, handed_over)
-    await app.outbox.append(tx, told, lane=lane)
+    # 2. Part by part: PostgreSQL writes one while the next is judged, all in the caller's transaction.
+    writing: asyncio.Task[None] | None = None
+    try:
+        for start in range(0, len(current), PART):
+            part = Part([], [], [], [])
+            for n, lead in enumerate(current[start : start + PART]):
+                law = governing.get(lead.activation_seq or in_force or 0)
+                _judge(part, lead, law=law, touches=touches.get(lead.id, ()), at=at, kind=kind)
+                if writing is not None and n % TURN == 0:
+                    await asyncio.sleep(0)  # so that the next statement of the other part is sent
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(_write(tx, app, part, known=known, lane=lane))
+        if writing is not None:
+            await writing
+    finally:
+        if writing is not None:
+            # Whatever went wrong: nothing may be under way on the connection when the transaction ends.
+            await asyncio.gather(writing, return_exceptions=True)
     failpoint("evaluate.after_append")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is written and told of some leads of a batch."""
+
+    after: list[Lead]
+    changed: list[NewDecision]
+    handed_over: list[NewDecision]
+    told: list[Event]
+
+
+def _judge(
+    part: Part, lead: Lead, *, law: Governing | None, touches: Sequence[SeenTouch], at: datetime, kind: Kind
+) -> None:
+    """Decide about one lead: no clock, no database."""
+    if not lead.judged or law is None:
+        part.after.append(lead if lead.next_change_at is None else lead._replace(next_change_at=None))
+        return
+    agreement = law.judge.agreement
+    profile = lead.profile or UNKNOWN
+    snapshot = scoring.snapshot_of(profile, [seen.touch for seen in touches], agreement=agreement, at=at)
+    decision = scoring.decide(lead.id, snapshot, cycle=lead.cycle, judge=law.judge, stamp=law.stamp, at=at)
+    if not cycle.differs(decision, lead):
+        part.after.append(cycle.after_decision(lead, decision, decision_id=None))
+        return
+    new = NewDecision(id=new_id(at), sequence=lead.sequence + 1, kind=kind, decision=decision)
+    moved = cycle.after_decision(lead, decision, decision_id=new.id)
+    part.after.append(moved)
+    part.changed.append(new)
+    part.told.append(events.lead_scored(new))
+    if moved.state is CycleState.QUALIFIED and lead.state is CycleState.OPEN:
+        part.handed_over.append(new)
+        part.told.append(
+            events.lead_qualified(new, sequence=moved.sequence, features=profile.features, agreement=agreement)
+        )
+
+
+async def _write(tx: Tx, app: App, part: Part, *, known: Set[str] | None, lane: Lane) -> None:
+    """Write state and events in the same transaction; the relay carries them to Kafka."""
+    after = part.after
+    await store.insert_leads(tx, [] if known is None else [lead for lead in after if lead.id not in known])
+    await store.write_leads(tx, after if known is None else [lead for lead in after if lead.id in known])
+    await store.insert_decisions(tx, part.changed)
+    await store.insert_qualified(tx, part.handed_over)
+    await app.outbox.append(tx, part.told, lane=lane)
 
 
 async def decide_due(app: App) -> int:
@@ -207,11 +241,10 @@ def _told(lead: Lead, body: LeadCreated | TouchRecorded) -> Lead:
     created_at = lead.created_at
     if created_at is None and isinstance(body, LeadCreated):
         created_at = moment(body.occurred_at)
-    return replace(
-        lead,
+    return lead._replace(
         created_at=created_at,
         test=lead.test or body.test,
-        features=features_from_event(body.features) if newer else lead.features,
+        profile=profile_of(features_from_event(body.features)) if newer else lead.profile,
         features_sequence=body.sequence if newer else lead.features_sequence,
     )
 

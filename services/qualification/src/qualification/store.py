@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton_kit.db import Tx, raw
 from baton_kit.failpoint import failpoint
 from qualification.cycle import CycleState, Feedback, Lead, SeenTouch
-from qualification.features import Touch
+from qualification.features import UNKNOWN, Touch, profile_of
 from qualification.scoring import EVALUATOR_VERSION, MAX_TOUCHES, Decision, hour_of
 
 # --- The lock between decisions and activations -----------------------------------------------------------------
@@ -43,7 +43,7 @@ def _lead(row: Any) -> Lead:
         sequence=row[1],
         created_at=row[2],
         test=row[3],
-        features=row[4],
+        profile=profile_of(row[4]),
         features_sequence=row[5],
         cycle=row[6],
         state=CycleState(row[7]),
@@ -127,6 +127,20 @@ async def insert_touches(tx: Tx, touches: Sequence[tuple[str, SeenTouch]]) -> No
     failpoint("store.after_insert_touches")
 
 
+_LEAD_COLUMNS = _LEAD.split(", ")
+
+
+async def insert_leads(tx: Tx, leads: Sequence[Lead]) -> None:
+    """Write leads that `lock_leads` did not find. Raises UniqueViolationError where one is there by now."""
+    if not leads:
+        return
+    # COPY takes half of the time of an INSERT of arrays, in this process and in PostgreSQL.
+    # The columns are the fields of Lead in their order, but for the features.
+    records = [(*lead[:4], (lead.profile or UNKNOWN).text, *lead[5:]) for lead in leads]
+    await (await raw(tx)).copy_records_to_table("lead", records=records, columns=_LEAD_COLUMNS)
+    failpoint("store.after_write_leads")  # one place with `write_leads`: a batch may pass only one of them
+
+
 async def write_leads(tx: Tx, leads: Sequence[Lead]) -> None:
     """Write the leads as they stand now; the caller holds their locks."""
     if not leads:
@@ -146,7 +160,7 @@ async def write_leads(tx: Tx, leads: Sequence[Lead]) -> None:
         [x.sequence for x in leads],
         [x.created_at for x in leads],
         [x.test for x in leads],
-        [json.dumps(x.features or {}) for x in leads],
+        [(x.profile or UNKNOWN).text for x in leads],
         [x.features_sequence for x in leads],
         [x.cycle for x in leads],
         [x.state.value for x in leads],
@@ -165,8 +179,7 @@ async def write_leads(tx: Tx, leads: Sequence[Lead]) -> None:
 # --- Decisions ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class NewDecision:
+class NewDecision(NamedTuple):
     """A decision with the id and the sequence it is stored and told under."""
 
     id: str

@@ -6,6 +6,7 @@ from baton_kit.api import create_fastapi
 from lead_intake.api import leads, receipts, sources
 from lead_intake.app import App
 from lead_intake.erasing import api as erasing
+from lead_intake.fetching import api as fetching
 from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.searching import api as searching
 
@@ -17,6 +18,13 @@ def create_api(app: App) -> FastAPI:
         title="Baton lead-intake",
         version="1.0.0",
         description="Sources, receipts and leads. Deliveries themselves go to the public listener.",
-        routers=[sources.router, receipts.router, leads.router, searching.router, erasing.router],
+        routers=[
+            sources.router,
+            receipts.router,
+            leads.router,
+            fetching.router,
+            searching.router,
+            erasing.router,
+        ],
         subscriptions=SUBSCRIPTIONS,
     )

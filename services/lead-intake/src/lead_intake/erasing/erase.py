@@ -44,6 +44,12 @@ KEEPS: Mapping[str, str] = {
     "source": "doors, not persons",
     "source_secret": "sealed",
     "source_version": "a number",
+    "source_credential": "sealed",
+    "fetch_job": "the provider's ids",
+    "fetch_state": "numbers and times",
+    "erase_request": "the provider's ids: what is to be forgotten is not brought in again",
+    "provider_lead": "the provider's ids",
+    "reconcile_state": "numbers and times",
     "receipt_entry": "the provider's id of the delivery: by it a repeat is known, so that nobody comes back",
     "lead": "features of closed lists; decisions are evaluated again from them",
     "touch": "channel and campaign",
@@ -168,6 +174,26 @@ async def finish_restored(app: App) -> int:
     return len(waiting)
 
 
+async def follow_orders(app: App) -> int:
+    """Forget whom a provider ordered to forget (LinkedIn's DELETED, HubSpot's privacyDeletion); how many orders.
+
+    An order about somebody who never came in is done: a lookup that is still under way hears of it and is refused.
+    """
+    async with app.db.begin() as tx:
+        orders = await store.open_orders(tx)
+    for source_id, key, requested_at in orders:
+        now = app.clock.now()
+        async with app.db.begin() as tx:
+            leads = await store.leads_of_entry(tx, source_id, key)
+            failpoint("intake.order.read")
+            if leads:
+                ordered = order(reason=Reason.PROVIDER_REQUEST, key_id="", asked_at=requested_at, now=now)
+                await erase(tx, app, leads, ordered)
+            await store.close_order(tx, source_id, key, at=now)
+            failpoint("intake.order.before_commit")
+    return len(orders)
+
+
 async def sweep(app: App) -> int:
     """Write the tombstones of older erasures once more; how many.
 
@@ -190,7 +216,7 @@ async def forget_for_ever(app: App) -> None:
     while True:
         done = 0
         try:
-            done = await finish_restored(app) + await sweep(app)
+            done = await finish_restored(app) + await follow_orders(app) + await sweep(app)
         except Moved:
             pass
         except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.db import Tx, raw
@@ -41,6 +42,33 @@ async def leads_of_identities(tx: Tx, keys: Sequence[str]) -> list[str]:
         keys,
     )
     return [row[0] for row in rows]
+
+
+async def leads_of_entry(tx: Tx, source_id: str, key: str) -> list[str]:
+    """The leads that an entry became, or entries whose keys begin with this one (HubSpot counts the minutes)."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT DISTINCT lead_id::text FROM receipt_entry WHERE source_id = $1 AND lead_id IS NOT NULL "
+        "AND outcome IN ('created', 'matched', 'touch_only') AND (key = $2 OR starts_with(key, $2 || ':')) ORDER BY 1",
+        source_id,
+        key,
+    )
+    return [row[0] for row in rows]
+
+
+async def open_orders(tx: Tx, *, limit: int = 100) -> list[tuple[str, str, datetime]]:
+    """What providers ordered to be forgotten and is not: (source, key, when), oldest first."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT source_id, key, requested_at FROM erase_request WHERE done_at IS NULL ORDER BY requested_at LIMIT $1",
+        limit,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def close_order(tx: Tx, source_id: str, key: str, *, at: datetime) -> None:
+    """Write down that an order was followed."""
+    await (await raw(tx)).execute(
+        "UPDATE erase_request SET done_at = $3 WHERE source_id = $1 AND key = $2", source_id, key, at
+    )
 
 
 async def persons(tx: Tx, lead_ids: Sequence[str], *, lock: bool = False) -> dict[str, Person]:
