@@ -46,8 +46,9 @@ def call(
     is None. Raises Failed for anything that is not a 2xx with JSON.
     """
     method, _, path = request.partition(" ")
-    headers = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
-    answer = _send(settings, service, method, path, params=params, body=body, content=content, key=key, headers=headers)
+    answer = _send(
+        settings, service, method, path, params=params, body=body, content=content, key=key, once=idempotency_key
+    )
     if answer.status_code == 404 and missing_ok:
         return None
     if not answer.is_success:
@@ -102,12 +103,14 @@ def _send(
     body: object = None,
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    once: str | None = None,
 ) -> httpx2.Response:
     url = settings.urls[service] + path
-    headers = {"accept": "application/json", **(headers or {})}
+    headers = {"accept": "application/json"}
     if token := key or settings.api_key:
         headers["authorization"] = f"Bearer {token}"
+    if once is not None:
+        headers["idempotency-key"] = once
     raw = None
     if content is not None:
         raw, headers["content-type"] = content

@@ -10,6 +10,8 @@ from lead_intake.app import App, open_app
 from lead_intake.erasing.erase import forget_for_ever
 from lead_intake.fetching import fetch, reconcile
 from lead_intake.handlers import SUBSCRIPTIONS
+from lead_intake.identity.shared import share_for_ever
+from lead_intake.merging.propose import propose_for_ever
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
 
@@ -49,6 +51,13 @@ SERVICE: Service[App] = Service(
     subscriptions=SUBSCRIPTIONS,
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
     worker_tasks=MappingProxyType(
-        {"fetch": look_up, "fetch.tidy": tidy_lookups, "reconcile": reconcile_sources, "forget": forget_for_ever}
+        {
+            "fetch": look_up,
+            "fetch.tidy": tidy_lookups,
+            "reconcile": reconcile_sources,
+            "proposals": propose_for_ever,
+            "shared_keys": share_for_ever,
+            "forget": forget_for_ever,
+        }
     ),
 )

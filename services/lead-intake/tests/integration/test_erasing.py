@@ -19,7 +19,7 @@ from baton_kit.forgotten import Forgotten
 from baton_kit.ids import new_id
 from baton_kit.testing import Harness
 from lead_intake.app import App
-from lead_intake.erasing.erase import finish_restored, sweep
+from lead_intake.erasing.erase import finish_restored, follow_orders, sweep
 
 ANNA = "anna.petrova@example.com"
 PHONE = "600 11 22 33"
@@ -139,6 +139,51 @@ async def test_a_person_is_found_by_an_address_in_the_body(intake: Harness[App])
     assert answer.status_code == 200, answer.text
     assert [item["lead_id"] for item in answer.json()["items"]] == [lead]
     assert "petrova" not in answer.text
+
+
+async def test_all_that_was_merged_is_forgotten_together(intake: Harness[App]) -> None:
+    await given_source(intake)
+    await send(intake, BODIES["generic"]("k1", ANNA), key="k1")
+    await send(intake, BODIES["generic"]("k2", "petrova@home.example", PHONE), key="k2")
+    await send(intake, BODIES["generic"]("k3", "c@example.com", name="Somebody Else"), key="k3")
+    first, second, other = [r["id"] for r in await intake.fetch("SELECT id::text FROM lead ORDER BY id")]
+    pair = {"from_lead_id": second, "into_lead_id": first, "reason": "same_person"}
+    merged = await intake.api.post("/v1/merges", json=pair, headers={"Idempotency-Key": "m"})
+    assert merged.status_code == 201, merged.text
+    answer = await erase(intake, "/v1/leads/erase", email=ANNA, phone=PHONE, region="ES")
+    assert answer.status_code == 200, answer.text
+    assert {item["lead_id"] for item in answer.json()["items"]} == {first, second}
+    assert len({item["erasure_id"] for item in answer.json()["items"]}) == 1
+    assert "petrova" not in await everything_but_the_outbox(intake)
+    assert (await intake.api.get(f"/v1/leads/{other}/contact")).status_code == 200
+
+
+@pytest.mark.parametrize(("key", "ordered"), [("r1:CREATED", "r1:CREATED"), ("contact:7:1:29", "contact:7:1")])
+async def test_an_order_of_the_provider_is_followed_once(intake: Harness[App], key: str, ordered: str) -> None:
+    await given_lead(intake, key=key)
+    async with intake.db.begin() as tx:
+        connection = await raw(tx)
+        for one in (ordered, "nobody"):
+            await connection.execute(
+                "INSERT INTO erase_request (source_id, key, receipt_id, requested_at) "
+                "SELECT 'generic', $1, id, $2 FROM receipt LIMIT 1",
+                one, intake.clock.now(),
+            )  # fmt: skip
+    assert await follow_orders(intake.app) == 2
+    assert "petrova" not in await everything_but_the_outbox(intake)
+    [row] = await intake.fetch("SELECT reason FROM erased_lead")
+    assert row["reason"] == "provider_request"
+    assert await follow_orders(intake.app) == 0
+
+
+async def test_of_an_address_that_many_share_only_the_person_goes(intake: Harness[App]) -> None:
+    await given_source(intake)
+    for n, name in enumerate(("Anna Petrova", "Boris Ivanov")):
+        await send(intake, BODIES["generic"](f"k{n}", "info@acme.example", name=name), key=f"k{n}")
+    anna, boris = [r["id"] for r in await intake.fetch("SELECT id::text FROM lead ORDER BY id")]
+    assert (await erase(intake, f"/v1/leads/{anna}/erase")).status_code == 200
+    assert "petrova" not in await everything_but_the_outbox(intake)
+    assert (await intake.api.get(f"/v1/leads/{boris}/contact")).json()["full_name"] == "Boris Ivanov"
 
 
 async def test_an_address_of_one_and_a_number_of_another_forget_nobody(intake: Harness[App]) -> None:
@@ -279,7 +324,7 @@ async def _clear(intake: Harness[App]) -> None:
     async with intake.db.begin() as tx:
         await (await raw(tx)).execute(
             "TRUNCATE source, source_secret, receipt, receipt_entry, identity_key, lead, contact, touch, "
-            "proposed_merge, outbox, erased_lead, lead_search, idempotency_key CASCADE"
+            "proposed_merge, outbox, erased_lead, lead_search, idempotency_key, likeness, key_name CASCADE"
         )
     await intake.app.sources.refresh()
 

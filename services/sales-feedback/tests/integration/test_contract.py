@@ -30,7 +30,10 @@ async def test_every_example_of_a_handled_event_is_applied(sales: Sales, name: s
     await sales.harness.receive([event(body, key=body.lead_id, occurred_at=START)])  # type: ignore[attr-defined]
     assert await sales.harness.fetch("SELECT * FROM parked") == []
     rows = await sales.harness.fetch(
-        "SELECT lead_id FROM handoff UNION SELECT lead_id FROM contact UNION SELECT lead_id FROM erased_lead"
+        "SELECT lead_id FROM handoff UNION ALL SELECT lead_id FROM contact "
+        "UNION ALL SELECT $1 FROM merge_edge WHERE $1 IN (source, target) "
+        "UNION SELECT lead_id FROM erased_lead",
+        body.lead_id,  # type: ignore[attr-defined]
     )
     assert FOUND
     assert [row["lead_id"] for row in rows] == [body.lead_id]  # type: ignore[attr-defined]

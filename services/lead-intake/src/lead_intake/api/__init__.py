@@ -8,6 +8,8 @@ from lead_intake.app import App
 from lead_intake.erasing import api as erasing
 from lead_intake.fetching import api as fetching
 from lead_intake.handlers import SUBSCRIPTIONS
+from lead_intake.identity import api as identity
+from lead_intake.merging import api as merging
 from lead_intake.searching import api as searching
 
 
@@ -23,6 +25,8 @@ def create_api(app: App) -> FastAPI:
             receipts.router,
             leads.router,
             fetching.router,
+            merging.router,
+            identity.router,
             searching.router,
             erasing.router,
         ],

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from baton_kit import forgotten
 from baton_kit.db import Tx
+from baton_kit.edges import families_of
 from baton_kit.erasure_log import Erasure, create_router, erasure_of
 from baton_kit.idempotency import IdempotencyKey, idempotent
 from baton_kit.policy import Caller, requires
@@ -107,9 +108,10 @@ async def erase_person(
 
     async def the_leads(tx: Tx) -> list[str]:
         found = await store.leads_of_identities(tx, _identities(body))
+        whole = await families_of(tx, found)
         if not found:
             raise Problem(404, "Nobody is known by that")
-        if len(found) > 1:
+        if len({whole.root(lead_id) for lead_id in found}) > 1:
             raise Problem(
                 409,
                 "They belong to different persons",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from baton_kit import forgotten
 from baton_kit.db import Tx
+from baton_kit.edges import families_of
 from baton_kit.failpoint import failpoint
 from baton_kit.forgotten import Forgotten
 from baton_kit.ids import new_id
@@ -24,6 +25,7 @@ from lead_intake import events
 from lead_intake import store as intake_store
 from lead_intake.erasing import store
 from lead_intake.erasing.store import Person
+from lead_intake.merging.store import lock_merges
 from lead_intake.receive import lock_of
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ FORGETS: Mapping[str, tuple[Callable[[Tx, Person], Awaitable[int]], ...]] = {
     "receipt": (store.cut_bodies, store.cut_bodies_that_name),
     "proposed_merge": (store.delete_proposed_merges,),
     "lead_search": (store.delete_search,),
+    "likeness": (store.delete_likeness,),
+    "key_name": (store.delete_key_names,),
+    "shared_key": (store.delete_listed_keys,),
     "contact": (store.delete_contact,),
     "identity_key": (store.delete_identity_keys,),
 }
@@ -50,6 +55,9 @@ KEEPS: Mapping[str, str] = {
     "erase_request": "the provider's ids: what is to be forgotten is not brought in again",
     "provider_lead": "the provider's ids",
     "reconcile_state": "numbers and times",
+    "merge_edge": "ids",
+    "merge_decision": "ids and codes",
+    "likeness_round": "a number",
     "receipt_entry": "the provider's id of the delivery: by it a repeat is known, so that nobody comes back",
     "lead": "features of closed lists; decisions are evaluated again from them",
     "touch": "channel and campaign",
@@ -103,7 +111,9 @@ async def erase(tx: Tx, app: App, lead_ids: Sequence[str], order: Order) -> list
 
     A lead that is forgotten already stays so, under its first request. Raises Moved.
     """
-    everyone = await family_of(tx, lead_ids)
+    # 0. Nobody merges meanwhile: all that is one person goes together.
+    await lock_merges(tx)
+    everyone = (await families_of(tx, lead_ids)).everyone(lead_ids)
 
     # 1. The same locks as a delivery takes, in the same order: it comes wholly before, or finds nobody.
     before = await store.persons(tx, everyone)
@@ -156,11 +166,6 @@ async def erase(tx: Tx, app: App, lead_ids: Sequence[str], order: Order) -> list
     await forgotten.done(tx, removed, at=app.clock.now())
     failpoint("intake.erase.before_commit")
     return everyone
-
-
-async def family_of(tx: Tx, lead_ids: Sequence[str]) -> list[str]:
-    """The leads themselves, in order."""
-    return sorted(set(lead_ids))
 
 
 async def finish_restored(app: App) -> int:

@@ -26,12 +26,36 @@ class Person:
     @property
     def emails(self) -> list[str]:
         """Every address, also one that the contact has no room for any more."""
-        return [*self.contact.emails, *(k.partition(":")[2] for k in self.identities if k.startswith("email:"))]
+        return [*self.contact.emails, *self._told("email")]
 
     @property
     def phones(self) -> list[str]:
         """Every number, in E.164."""
-        return [*self.contact.phones, *(k.partition(":")[2] for k in self.identities if k.startswith("phone:"))]
+        return [*self.contact.phones, *self._told("phone")]
+
+    @property
+    def alone(self) -> list[str]:
+        """The addresses and numbers that identify the person without a name: nobody else's."""
+        return [k for k in self.identities if k.startswith(("email:", "phone:"))]
+
+    @property
+    def shared(self) -> list[tuple[str, str]]:
+        """(key, digest of the name) where the person shares an address or number with others."""
+        found = []
+        for key in self.identities:
+            kind, _, value = key.partition(":")
+            if kind in ("email+name", "phone+name"):
+                known_by, _, name = value.rpartition("|")
+                found.append((f"{kind.partition('+')[0]}:{known_by}", name))
+        return found
+
+    def _told(self, wanted: str) -> list[str]:
+        found = []
+        for key in self.identities:
+            kinds, _, values = key.partition(":")
+            parts = kinds.split("+")
+            found += [v for k, v in zip(parts, values.split("|", len(parts) - 1), strict=False) if k == wanted]
+        return found
 
 
 async def leads_of_identities(tx: Tx, keys: Sequence[str]) -> list[str]:
@@ -130,6 +154,31 @@ async def delete_proposed_merges(tx: Tx, person: Person) -> int:
         "DELETE FROM proposed_merge WHERE person_low = $1::uuid OR person_high = $1::uuid RETURNING 1",
         person.person_id,
     )
+
+
+async def delete_likeness(tx: Tx, person: Person) -> int:
+    """Name and company as they are compared."""
+    return await _count(tx, "DELETE FROM likeness WHERE lead_id = $1::uuid RETURNING 1", person.lead_id)
+
+
+async def delete_key_names(tx: Tx, person: Person) -> int:
+    """Under which names an address or number came: of one that others share, only the person's own."""
+    rows = await (await raw(tx)).fetch(
+        "DELETE FROM key_name k WHERE k.key = ANY($1::text[]) OR EXISTS (SELECT FROM unnest($2::text[], $3::text[]) "
+        "AS s (key, name) WHERE s.key = k.key AND s.name = k.name) RETURNING 1",
+        person.alone,
+        [key for key, _ in person.shared],
+        [name for _, name in person.shared],
+    )
+    return len(rows)
+
+
+async def delete_listed_keys(tx: Tx, person: Person) -> int:
+    """An address or number that was listed as one person's; what many share is nobody's and stays."""
+    rows = await (await raw(tx)).fetch(
+        "DELETE FROM shared_key WHERE NOT shared AND key = ANY($1::text[]) RETURNING 1", person.alone
+    )
+    return len(rows)
 
 
 async def delete_search(tx: Tx, person: Person) -> int:

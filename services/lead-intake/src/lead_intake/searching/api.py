@@ -63,6 +63,7 @@ async def search_leads(request: Request, body: Search, caller: Caller = requires
     """Leads, newest first. Names and companies are found a moment after they came, the rest at once."""
     email, (phone, _) = normalise.email(body.term), normalise.phone(body.term, body.region)
     identities = [f"email:{email.lower()}"] if email else []
+    identities.append(f"crm_id:{normalise.text(body.term, 200)}")
     if phone:
         identities.append(f"phone:{phone}")
     patterns = patterns_of(body.term)

@@ -33,6 +33,7 @@ KEEPS: Mapping[str, str] = {
     "feedback": "codes; its note is gone",
     "deal": "codes and money",
     "deal_change": "codes and money",
+    "merge_edge": "ids",
     "crm": "sealed secrets and a mapping",
     "crm_entry": "the CRM's ids",
     "erased_lead": "the log itself: ids and counts",

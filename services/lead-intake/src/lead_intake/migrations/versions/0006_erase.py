@@ -5,7 +5,7 @@ from alembic import op
 from baton_kit.forgotten import create_forgotten_v1
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0004"
 
 _STATEMENTS = [
     "CREATE EXTENSION IF NOT EXISTS pg_trgm",

@@ -5,7 +5,7 @@ from alembic import op
 from baton_kit.forgotten import create_forgotten_v1
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 
 def upgrade() -> None:
