@@ -4,8 +4,9 @@ A place is a failpoint's name, `name:n` for its n-th pass. A new failpoint in a 
 `test_every_failpoint_of_the_services_is_killed_by_a_case` holds the sources against this list.
 """
 
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,15 +16,19 @@ from attribution_stories import closed
 from attribution_stories import created as lead_created
 from attribution_stories import touched as lead_touched
 from intake_samples import BODIES, SECRETS
+from intake_samples import meta as meta_tells_of
 from intake_samples import signed as as_provider
+from provider_server import META_LEAD, TOKEN, meta_lead, open_providers
 from sales_words import HUBSPOT_SECRET, PUBLIC_URL, Sales, changed, contact, forgotten, qualified, sign
 from scene import Scene
 
 from baton_kit.envelope import Event
 from baton_kit.testing import Harness
+from lead_intake.fetching import fetch
 
 Given = Callable[[Harness[Any]], Awaitable[Any]]
 Act = Callable[[Scene], Awaitable[Any]]
+Beside = Callable[[], contextlib.AbstractAsyncContextManager[Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,8 @@ class Story:
 
     `given` fills a database and returns what the rest needs to know. A request is made by `act`, and again after the
     crash, as its sender would; a worker has `events` on its topics or timers of its own, and is through when `through`
-    returns a row; a command is run again.
+    returns a row; a command is run again. `beside` opens what the role itself asks, and yields the settings by which it
+    finds it. Where a role commits in steps, `steps` are the places behind each commit but the last.
     """
 
     name: str
@@ -44,6 +50,8 @@ class Story:
     events: Callable[[Any], Sequence[Event]] | None = None
     through: str = "SELECT 1"
     env: dict[str, str] = field(default_factory=dict)
+    beside: Beside | None = None
+    steps: tuple[str, ...] = ()
     since: timedelta = timedelta(hours=1)
     """How long ago it was that `given` happened."""
 
@@ -88,6 +96,131 @@ INTAKE = [
         typeform_source,
         act=form_delivered,
     )
+]
+
+# --- lead-intake: a provider names leads, and is asked about them -------------------------------------------------
+
+ASK_AGAIN_AFTER = timedelta(days=8)
+"""Longer than an entry may wait for a lookup."""
+
+
+async def meta_source(h: Harness[Any], **settings: str) -> None:
+    source = {"id": "meta", "provider": "meta", "secrets": [SECRETS["meta"]], "default_region": "ES"}
+    source |= {"credentials": {"access_token": TOKEN}, "settings": {"reconcile": "off"} | settings}
+    answer = await h.api.post("/v1/sources", json=source)
+    assert answer.status_code == 201, answer.text
+
+
+async def lead_pending(h: Harness[Any]) -> None:
+    """Meta has named a lead, and nobody has asked about it yet."""
+    await meta_source(h)
+    path = "/v1/webhooks/meta"
+    sent = as_provider("meta", meta_tells_of("1"), now=h.clock.now(), path=path)
+    assert h.public is not None
+    answer = await h.public.post(path, content=sent.body, headers=sent.headers)
+    assert answer.status_code == 200, answer.text
+    # It keeps a connection, and the database is to be copied.
+    await h.app.commits.close()
+
+
+async def lead_quarantined(h: Harness[Any]) -> None:
+    """A lead could not be asked about for so long that a person has to look."""
+    await lead_pending(h)
+    h.clock.advance(timedelta(days=7, minutes=1))
+    assert await fetch.expire(h.app) == 1
+
+
+async def push_missed(h: Harness[Any]) -> None:
+    """Meta lists a lead of which its push has not told; how often it may be asked about leads is used up for hours."""
+    await meta_source(h, reconcile="on", form_ids=META_LEAD["form_id"], fetch_per_minute="1")
+    answer = await h.api.post("/v1/sources/meta/reconciliation")
+    assert answer.status_code == 202, answer.text
+    await h.fetch(
+        "INSERT INTO fetch_state (source_id, served_at, allowance, refilled_at, throttled) "
+        "VALUES ('meta', $1, -1000, $1, 0)",
+        h.clock.now(),
+    )
+
+
+@contextlib.asynccontextmanager
+async def meta_beside() -> AsyncIterator[Mapping[str, str]]:
+    async with open_providers() as providers:
+        providers.leads["1"] = meta_lead("1", "anna@example.com")
+        yield {"BATON_PROVIDER_URLS": json.dumps({"meta": providers.url})}
+
+
+async def lead_named(scene: Scene) -> Any:
+    path = "/v1/webhooks/meta"
+    sent = as_provider("meta", meta_tells_of("1"), now=now(), path=path)
+    return await scene.post(path, content=sent.body, headers=sent.headers, public=True)
+
+
+async def retried(scene: Scene) -> Any:
+    return await scene.post("/v1/fetches/retry", json={"source": "meta"})
+
+
+FETCHING = [
+    Story(
+        "a lead is named that has to be asked about",
+        "lead-intake",
+        ("api",),
+        ("fetch.before_note",),
+        meta_source,
+        act=lead_named,
+    ),
+    Story(
+        "a lead is asked about",
+        "lead-intake",
+        ("worker",),
+        (
+            "fetch.claimed",
+            "fetch.answered",
+            "fetch.held",
+            "resettle.after_locks",
+            "resettle.after_reads",
+            "resettle.after_insert",
+            "resettle.before_outbox",
+            "fetch.before_commit",
+            "fetch.after_commit",
+        ),
+        lead_pending,
+        through="SELECT 1 FROM fetch_job WHERE state = 'done'",
+        beside=meta_beside,
+    ),
+    Story(
+        "a lead has waited too long",
+        "lead-intake",
+        ("worker",),
+        ("fetch.before_expire_commit",),
+        lead_pending,
+        through="SELECT 1 FROM fetch_job WHERE state = 'quarantined'",
+        since=ASK_AGAIN_AFTER,
+    ),
+    Story(
+        "a person lets a lead wait again",
+        "lead-intake",
+        ("api",),
+        ("fetch.before_retry_commit",),
+        lead_quarantined,
+        act=retried,
+        since=ASK_AGAIN_AFTER,
+    ),
+    Story(
+        "a push was missed",
+        "lead-intake",
+        ("worker",),
+        (
+            "reconcile.claimed",
+            "reconcile.listed",
+            "reconcile.before_commit",
+            "reconcile.after_commit",
+            "reconcile.before_finish",
+        ),
+        push_missed,
+        through="SELECT 1 FROM reconcile_state WHERE ran_at IS NOT NULL",
+        beside=meta_beside,
+        steps=("reconcile.after_commit",),
+    ),
 ]
 
 # --- qualification: two departments agree, leads are judged -------------------------------------------------------
@@ -478,4 +611,4 @@ ATTRIBUTION = [
     ),
 ]
 
-STORIES = (*INTAKE, *QUALIFICATION, *SALES, *ATTRIBUTION)
+STORIES = (*INTAKE, *FETCHING, *QUALIFICATION, *SALES, *ATTRIBUTION)

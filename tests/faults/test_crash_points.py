@@ -68,7 +68,7 @@ async def toy(postgres_server: Server, kafka_server: Any, tmp_path: Path) -> Asy
 
 
 async def died_at(process: Process, name: str) -> None:
-    assert await process.ended(within=30) == -9, f"{name} was not passed:\n{process.tail()}"
+    assert await process.ended(within=90) == -9, f"{name} was not passed:\n{process.tail()}"
 
 
 @pytest.mark.parametrize(
