@@ -8,6 +8,8 @@ from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
 from lead_intake.fetching import fetch, reconcile
+from lead_intake.identity.shared import share_for_ever
+from lead_intake.merging.propose import propose_for_ever
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
 
@@ -45,5 +47,13 @@ SERVICE: Service[App] = Service(
     create_api=create_api,
     create_public=create_public,
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
-    worker_tasks=MappingProxyType({"fetch": look_up, "fetch.tidy": tidy_lookups, "reconcile": reconcile_sources}),
+    worker_tasks=MappingProxyType(
+        {
+            "fetch": look_up,
+            "fetch.tidy": tidy_lookups,
+            "reconcile": reconcile_sources,
+            "proposals": propose_for_ever,
+            "shared_keys": share_for_ever,
+        }
+    ),
 )
