@@ -17,6 +17,7 @@ from lead_intake import features, normalise
 from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source
 from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
+from lead_intake.spam import suspicion
 from lead_intake.touches import Origin, origin_of
 
 LONGEST_KEY = 1_000
@@ -44,7 +45,8 @@ class Person:
 class Entry:
     """One entry of a delivery. It is open (`person` given), to be looked up, or settled before the ledger (`outcome`).
 
-    `forgets` is the key of an entry whose person is to be forgotten.
+    `forgets` is the key of an entry whose person is to be forgotten. `ordinal` is its place in the receipt where that
+    is not its place in the delivery: in a replay of some entries.
     """
 
     key: str
@@ -54,11 +56,12 @@ class Entry:
     reason: str = ""
     lookup: Lookup | None = None
     forgets: str = ""
+    ordinal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery, ready to be received."""
+    """One delivery, ready to be received; `request` is what a repair needs beside the body, sealed."""
 
     receipt_id: str
     source_id: str
@@ -69,6 +72,7 @@ class Delivery:
     entries: tuple[Entry, ...]
     reason: str = ""
     traceparent: str | None = None
+    request: bytes | None = None
 
 
 def delivery_of(
@@ -83,6 +87,8 @@ def delivery_of(
             digest = digest or hashlib.sha256(incoming.body).hexdigest()
             # No id: the same bytes on the same day are a repeat, the same form next month is a new inquiry.
             key = f"sha256:{digest}:{ordinal}:{incoming.received_at:%Y%m%d}"
+        elif key == inquiry.fields.get("phone"):
+            key = "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         entries.append(entry_of(inquiry, source, key=key, received_at=incoming.received_at))
     return Delivery(
         receipt_id=new_id(),
@@ -104,7 +110,7 @@ def unreadable(incoming: Incoming, source: Source, *, reason: str, body: bytes) 
 
 
 def refusal(source: Source, *, reason: str, at: datetime) -> Delivery:
-    """The receipt of a delivery that was turned away at the door; the body is not kept."""
+    """The receipt of a delivery that was turned away at the door."""
     entry = Entry("", at, outcome=Outcome.REFUSED, reason=reason)
     return Delivery(new_id(), source.id, source.provider, at, "", None, (entry,), reason=reason)
 
@@ -140,6 +146,8 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     )
     if not identities:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
+    if suspect := suspicion(told, source.settings, email=email):
+        return Entry(key, at, outcome=Outcome.QUARANTINED, reason=suspect)
     return Entry(
         key,
         at,
@@ -185,8 +193,13 @@ def contact_of(
 
 
 def stored_key(key: str) -> str:
-    """A provider's key as the ledger keeps it: no controls, at most `LONGEST_KEY`, longer ones by digest."""
+    """A provider's key as the ledger keeps it: no controls, at most `LONGEST_KEY`, longer ones by digest.
+
+    A key outlives the person it came with: one that holds an address is kept by digest as well.
+    """
     cleaned = normalise.text(key, LONGEST_KEY + 1)
+    if "@" in cleaned:
+        return "sha256:" + hashlib.sha256(cleaned.lower().encode("utf-8", "surrogatepass")).hexdigest()
     if len(cleaned) > LONGEST_KEY:
         return "long:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return cleaned
