@@ -33,7 +33,8 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[LeadCreated 
     """Take in new leads and touches, and decide anew for every lead among them.
 
     Each lead gets one decision a batch, however much happened to it. Nothing is emitted for a lead whose outcome and
-    score did not change. A touch that came before its lead is kept and counts once the lead is there.
+    score did not change. A touch that came before its lead is kept and counts once the lead is there. What was imported
+    from the past is kept and decides nothing: it counts when the person comes by itself.
     """
     # 1. The version that governs must not change between reading it and writing the decisions.
     await store.lock_for_deciding(tx)
@@ -43,10 +44,13 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[LeadCreated 
 
     # 2. What the events say of each lead.
     known = set(leads)
+    judged = {i for i, lead in leads.items() if lead.judged}
     arrived: list[tuple[str, SeenTouch]] = []
     for e in received:
         body = e.body
-        lead = leads.get(body.lead_id) or cycle.after_feedback(Lead(body.lead_id), answers.get(body.lead_id, ()))
+        lead = leads.get(body.lead_id) or cycle.after_feedback(
+            Lead(body.lead_id, state=CycleState.HISTORY), answers.get(body.lead_id, ())
+        )
         if isinstance(body, TouchRecorded):
             arrived.append((lead.id, _seen(body)))
         leads[lead.id] = _told(lead, body)
@@ -55,6 +59,11 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[LeadCreated 
     at = app.clock.now()
     touches = await store.newest_touches(tx, sorted(known), since=at - LONGEST_WINDOW)
     await store.insert_touches(tx, arrived)
+    # An import may also be what a live touch was waiting for: lanes have no order among each other.
+    moved = {e.body.lead_id for e in received if not e.body.imported}
+    moved |= {i for i, lead in leads.items() if lead.judged and i not in judged}
+    await store.write_leads(tx, [lead for i, lead in leads.items() if i not in moved])
+    leads = {i: lead for i, lead in leads.items() if i in moved}
     await decide(tx, app, leads, touches=_merged(touches, arrived), at=at, kind="decision")
 
 
@@ -203,6 +212,7 @@ def _lead_id(body: LeadCreated | TouchRecorded) -> str:
 
 def _told(lead: Lead, body: LeadCreated | TouchRecorded) -> Lead:
     """Return the lead with what an event says of it: the features with the highest sequence count."""
+    lead = cycle.told(lead, imported=body.imported)
     newer = body.HasField("features") and body.sequence > lead.features_sequence
     created_at = lead.created_at
     if created_at is None and isinstance(body, LeadCreated):
