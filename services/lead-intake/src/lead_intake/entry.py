@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
+from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import features, normalise
@@ -37,6 +38,12 @@ class Person:
     created_event: str
     touch_event: str
     contact_event: str
+    only_known: bool = False
+    """Never makes a lead: without one the entry is refused."""
+    record_key: str = ""
+    """The identity key of a CRM's record: where it is known, the record is told again, and that is no touch."""
+    fact: DealImported | FeedbackImported | None = None
+    """Told of the lead in place of a touch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Delivery:
     entries: tuple[Entry, ...]
     reason: str = ""
     traceparent: str | None = None
+    imported: bool = False
+    """Of the past: its events say so, and travel on the lane that never delays the others."""
 
 
 def delivery_of(
@@ -103,8 +112,8 @@ def refusal(source: Source, *, reason: str, at: datetime) -> Delivery:
     return Delivery(new_id(), source.id, source.provider, at, "", None, (entry,), reason=reason)
 
 
-def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetime) -> Entry:
-    """One entry. A time in the future is the sender's clock: it is capped."""
+def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetime, also: tuple[str, ...] = ()) -> Entry:
+    """One entry; `also` are identity keys beside those of its fields. A future time is the sender's clock: capped."""
     at = min(inquiry.occurred_at or received_at, received_at)
     if inquiry.refused:
         return Entry(key, at, outcome=Outcome.REFUSED, reason=inquiry.refused)
@@ -115,11 +124,12 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     told = inquiry.fields
     email = normalise.email(told["email"]) if told.get("email") else ""
     phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
-    if not email and not phone:
+    if not email and not phone and not also:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
     identities = (f"email:{email.lower()}",) if email else ()
     if phone:
         identities = (*identities, f"phone:{phone}")
+    identities = (*also, *identities)
     origin = origin_of(inquiry, kind=source.settings.get("touch_kind", "form"))
     derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
     return Entry(

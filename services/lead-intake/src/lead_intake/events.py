@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from baton.lead.v1.contact_pb2 import ContactChanged
+from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadFeatures, TouchKind, TouchRecorded
 from baton_kit.envelope import Event, event
 from lead_intake.contact import stamp
@@ -23,6 +24,7 @@ def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: Le
         form_id=p.origin.form_id,
         receipt_id=d.receipt_id,
         occurred_at=stamp(e.occurred_at),
+        imported=d.imported,
     )
     body.features.CopyFrom(features)  # a third of what it costs as an argument
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.created_event)
@@ -48,6 +50,7 @@ def touch_recorded(d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: 
         source_id=d.source_id,
         provider=d.provider,
         occurred_at=stamp(e.occurred_at),
+        imported=d.imported,
     )
     body.features.CopyFrom(features)
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
@@ -57,7 +60,17 @@ def contact_changed(d: Delivery, p: Person, contact: ContactChanged, *, at: date
     return _event(contact, d, key=contact.lead_id, at=at, id=p.contact_event)
 
 
+def fact_imported(d: Delivery, e: Entry, p: Person, fact: DealImported | FeedbackImported, *, lead_id: str) -> Event:
+    fact.lead_id = lead_id
+    return _event(fact, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
+
+
 def _event(
-    body: LeadCreated | TouchRecorded | ContactChanged, d: Delivery, *, key: str, at: datetime, id: str
+    body: LeadCreated | TouchRecorded | ContactChanged | DealImported | FeedbackImported,
+    d: Delivery,
+    *,
+    key: str,
+    at: datetime,
+    id: str,
 ) -> Event:
     return event(body, key=key, occurred_at=at, id=id, traceparent=d.traceparent)

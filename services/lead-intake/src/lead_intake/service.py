@@ -7,6 +7,7 @@ from types import MappingProxyType
 from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
+from lead_intake.importing import run
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
 
@@ -28,5 +29,6 @@ SERVICE: Service[App] = Service(
     open_app=open_app,
     create_api=create_api,
     create_public=create_public,
+    worker_tasks=MappingProxyType({"imports": run.advance_for_ever, "imports.forget": run.forget_for_ever}),
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
 )

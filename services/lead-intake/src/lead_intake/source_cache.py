@@ -13,6 +13,8 @@ from lead_intake import store
 from lead_intake.delivery import Source
 
 REFRESH_S = 0.5
+IMPORT = "import"
+"""The provider of exports that were imported."""
 
 
 class SourceCache:
@@ -40,7 +42,8 @@ class SourceCache:
             if version == self._version:
                 return
             rows = await store.sources(tx)
-        self._sources = {row.id: self._opened(row) for row in rows}
+        # An import is a source of the ledger without a door.
+        self._sources = {row.id: self._opened(row) for row in rows if row.provider != IMPORT}
         self._version = version
 
     async def keep_fresh(self) -> None:

@@ -1,10 +1,12 @@
 """Which event goes to which use case. Read this file first."""
 
 from baton.lead.v1.contact_pb2 import ContactChanged
+from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton_kit.apply import Subscription
 from sales_feedback.app import App
 from sales_feedback.handoffs import contact, offer
+from sales_feedback.history import keep
 
 QUALIFIED: Subscription[App] = Subscription(
     group="sales-feedback.offer",
@@ -22,4 +24,11 @@ CONTACTS: Subscription[App] = Subscription(
     gather_seconds=0.05,  # a rep reads it seconds later
 )
 
-SUBSCRIPTIONS = (QUALIFIED, CONTACTS)
+# On a topic of its own: a hundred thousand deals of the past hold up no lead of today.
+HISTORY: Subscription[App] = Subscription(
+    group="sales-feedback.history",
+    topics=("baton.history.v1",),
+    handlers={DealImported: keep.deals_imported, FeedbackImported: keep.feedback_imported},
+)
+
+SUBSCRIPTIONS = (QUALIFIED, CONTACTS, HISTORY)

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from baton_kit.api import create_fastapi
 from lead_intake.api import leads, receipts, sources
 from lead_intake.app import App
+from lead_intake.importing import api as imports
 
 
 def create_api(app: App) -> FastAPI:
@@ -14,5 +15,5 @@ def create_api(app: App) -> FastAPI:
         title="Baton lead-intake",
         version="1.0.0",
         description="Sources, receipts and leads. Deliveries themselves go to the public listener.",
-        routers=[sources.router, receipts.router, leads.router],
+        routers=[sources.router, receipts.router, leads.router, imports.router],
     )

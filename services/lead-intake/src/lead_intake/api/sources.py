@@ -214,6 +214,7 @@ async def add_secret(
     async with app.db.begin() as tx:
         await store.lock_source(tx, id)
         row = await _source(tx, id)
+        _check(row.provider, {}, {}, "", [], adding=False)
         if problem := PROVIDERS[row.provider].secret_problem(body.secret):
             raise _invalid([("/secret", problem)])
         if len(row.secrets) >= 10:
