@@ -9,6 +9,7 @@ from typing import Any
 
 import import_words as words
 import pytest
+import yaml
 from import_words import (
     CAMPAIGNS,
     DEALS,
@@ -267,6 +268,31 @@ async def test_windows_1251_with_semicolons(intake: Harness[App]) -> None:
     assert (await imported(intake, layout, data))["counts"] == {"created": 1}
     [contact] = await intake.fetch("SELECT data FROM contact")
     assert "Анна".encode() in contact["data"]
+
+
+EXAMPLES = Path(__file__).parents[4] / "examples/import"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "counts"),
+    [
+        ("hubspot.yaml", [{"matched": 2}, {"created": 20, "refused": 1}, {"matched": 10, "refused": 1}]),
+        ("amocrm.yaml", [{"created": 15}, {"matched": 8}]),
+    ],
+)
+async def test_the_worked_example_of_the_documentation(intake: Harness[App], mapping: str, counts: list[Any]) -> None:
+    told = yaml.safe_load((EXAMPLES / mapping).read_text())
+    for layout, expected in zip(told["files"], counts, strict=True):
+        data = (EXAMPLES / layout.pop("file")).read_bytes()
+        assert (await imported(intake, layout, data, source=told["source"]))["counts"] == expected
+    await balanced(intake)
+
+
+async def test_a_proposal_is_asked_for_with_the_first_bytes(intake: Harness[App]) -> None:
+    data = (EXAMPLES / "amocrm-contacts.csv").read_bytes()
+    answer = await intake.api.post("/v1/imports/proposals?name=amocrm-contacts.csv", content=data)
+    assert answer.json()["layout"]["encoding"] == "windows-1251"
+    assert answer.json()["faults"] == []
 
 
 async def test_a_source_of_imports_has_no_door(intake: Harness[App]) -> None:

@@ -1,46 +1,10 @@
 """Deals and answers of the time before Baton are kept once, told on, and move no handoff."""
 
 from datetime import timedelta
-from typing import Any
 
-from sales_words import Sales, changed, qualified, timestamp
-
-from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
-from baton_kit.envelope import Event, event
-from baton_kit.testing import START
-
-LONG_AGO = START - timedelta(days=400)
-
-
-def deal(id: str = "d1", *, state: str = "WON", told: int = 1, lead: str = "lead-1", **fields: Any) -> Event:
-    at = LONG_AGO + timedelta(days=30)
-    body = DealImported(
-        lead_id=lead,
-        sequence=told,
-        occurred_at=timestamp(at),
-        source_id="history",
-        crm="hubspot",
-        crm_deal_id=id,
-        state=f"IMPORTED_DEAL_STATE_{state}",
-        opened_at=timestamp(LONG_AGO),
-        closed_at=None if state == "OPEN" else timestamp(at),
-        **{"amount_minor": 100_000, "currency": "EUR", **fields},
-    )
-    return event(body, key=lead, occurred_at=at)
-
-
-def answer(record: str = "r1", *, kind: str = "REJECTED") -> Event:
-    body = FeedbackImported(
-        lead_id="lead-1",
-        sequence=1,
-        occurred_at=timestamp(LONG_AGO),
-        source_id="history",
-        record_id=record,
-        kind=f"IMPORTED_FEEDBACK_KIND_{kind}",
-        reason="too_small",
-        reason_family="fit",
-    )
-    return event(body, key="lead-1", occurred_at=LONG_AGO)
+from sales_words import LONG_AGO, Sales, changed, qualified
+from sales_words import past_answer as answer
+from sales_words import past_deal as deal
 
 
 async def test_a_won_deal_of_the_past_is_told_with_its_own_dates_and_no_handoff(sales: Sales) -> None:
@@ -102,7 +66,10 @@ async def test_a_webhook_about_a_deal_of_the_past_moves_it_though_its_lead_was_n
     await sales.hubspot()
     await sales.harness.receive([deal("901", state="OPEN")])
     await sales.harness.new_events()
-    assert await sales.hubspot_says(changed(901, "dealstage", "closedwon"), changed(901, "amount", "1234")) == 200
+    assert (
+        await sales.hubspot_says(changed("dealstage", "closedwon", deal=901), changed("amount", "1234", deal=901))
+        == 200
+    )
     [told] = await sales.harness.new_events()
     assert (told.body.outcome, told.body.amount_minor, told.body.imported) == (1, 123_400, True)
     [row] = await sales.harness.fetch("SELECT state, lead_id FROM deal")

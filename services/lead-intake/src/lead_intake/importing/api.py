@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from baton_kit.ids import new_id
 from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
@@ -231,9 +232,7 @@ async def append_to_import(
             at = await _append(app, one, bytes(held[:PART]), at)
             del held[:PART]
     if held:
-        at = await _append(app, one, bytes(held), at)
-    if at == one.size:
-        await _complete(app, one)
+        await _append(app, one, bytes(held), at)
     return _out(await _get(app, one.id))
 
 
@@ -323,36 +322,28 @@ async def download_import_errors(request: Request, id: UUID, caller: Caller = re
 
 
 async def _append(app: App, one: store.Import, data: bytes, at: int) -> int:
+    """Keep the next bytes; with the last ones the export is handed to the worker, or dropped if it is another."""
+    right = True
     async with app.db.begin() as tx:
         if not await store.append(tx, one.id, position=at, data=data):
             raise _elsewhere(await store.get(tx, one.id) or one)
         failpoint("import.part_kept")
+        if at + len(data) == one.size:
+            right = await _digest(tx, one) == one.digest
+            await (store.set_state(tx, one.id, "waiting") if right else store.start_over(tx, one.id))
+            failpoint("import.complete")
+    if not right:
+        detail = "The digest differs. Send them again from offset 0."
+        raise Problem(422, "These are not the bytes that were announced", detail=detail)
     return at + len(data)
 
 
-async def _complete(app: App, one: store.Import) -> None:
-    """Hand a whole export to the worker; bytes that are not those announced are dropped."""
-    async with app.db.begin() as tx:
-        locked = await store.get(tx, one.id, lock=True)
-        if locked is None or locked.state != "receiving" or locked.received != locked.size:
-            return
-        digest, at = hashlib.sha256(), 0
-        while at < locked.size:
-            piece = await store.bytes_from(tx, one.id, at, at_least=4 * 1024 * 1024)
-            digest.update(piece)
-            at += len(piece)
-        right = digest.hexdigest() == locked.digest
-        if right:
-            await store.set_state(tx, one.id, "waiting")
-        else:
-            await store.start_over(tx, one.id)
-        failpoint("import.complete")
-    if not right:
-        raise Problem(
-            422,
-            "These are not the bytes that were announced",
-            detail="The digest differs. Send them again from offset 0.",
-        )
+async def _digest(tx: Tx, one: store.Import) -> str:
+    digest, at = hashlib.sha256(), 0
+    while piece := await store.bytes_from(tx, one.id, at, at_least=4 * 1024 * 1024):
+        digest.update(piece)
+        at += len(piece)
+    return digest.hexdigest()
 
 
 async def _get(app: App, id: str) -> store.Import:

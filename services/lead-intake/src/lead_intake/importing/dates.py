@@ -76,19 +76,20 @@ def read(text: str, forms: Sequence[str], zone: ZoneInfo) -> datetime | None:
 
 
 def detect(samples: Iterable[str]) -> tuple[list[str], bool]:
-    """The fewest forms that read every sample, and whether day and month could be the other way round.
+    """The fewest forms that read the samples, and whether day and month could be the other way round.
 
-    Empty where a sample is no date at all.
+    A few samples (one in ten, and always one of several) may be no dates at all: a wrong row. With more, there is none.
     """
     left = {" ".join(s.replace("\u00a0", " ").replace("\u202f", " ").split()) for s in samples}
     left.discard("")
+    most_wrong = 0 if len(left) < 3 else max(1, len(left) // 10)
     chosen: list[str] = []
     doubtful = False
     while left:
         fitting = {form: {s for s in left if _plausible(s, form)} for form in FORMS}
         best = max(FORMS, key=lambda form: (len(fitting[form]), -FORMS.index(form)))
         if not fitting[best]:
-            return [], False
+            return (chosen, doubtful) if len(left) <= most_wrong else ([], False)
         other = best.replace("%m/%d", "%d/%m") if "%m/%d" in best else ""
         doubtful = doubtful or bool(other and fitting.get(other) == fitting[best])
         chosen.append(best)

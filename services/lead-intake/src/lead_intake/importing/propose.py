@@ -38,6 +38,7 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
             "email": "рабочийemail email1 emailрабочий личныйemail emailличный workemail",
             "phone": "рабочийтелефон мобильныйтелефон мобильный телефонрабочий phone1 workphone мобтелефон",
             "full_name": "fullname полноеимя контакт наименование полноеимяконтакта",
+            "country": "countryregion",
             "company_name": "companyname названиекомпании associatedcompany",
             "campaign_id": "campaignid idкампании кампанияid campaign utmid",
             "utm_source": "source leadsource originalsource источник источниктрафика",

@@ -6,6 +6,7 @@ A row is refused with a code and the column that is to blame, never with what st
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -256,7 +257,8 @@ _READERS: Mapping[str, Callable[[int, dict[str, str], Reading], Row]] = {
 
 def crm_key(layout: Layout, record: str) -> str:
     """The identity key of a lead by its id in the CRM, which is named: two CRMs count from one."""
-    record = normalise.text(record, 200)
+    # Of several contacts the first is the main one.
+    record = normalise.text(re.split("[;,]", record, maxsplit=1)[0], 200)
     return f"crm_id:{layout.crm}:{record}" if record else ""
 
 
