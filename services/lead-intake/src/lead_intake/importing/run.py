@@ -179,13 +179,13 @@ async def _chunk(tx: Tx, one: store.Import, piece: bytes, *, receipt_id: str, no
         chunk.header = _header(found[0], layout)
         chunk.records, chunk.position = 1, began + found[0].end
         found = found[1:]
-    opened = [(chunk.records + n, record, _get(record, layout, chunk.header)) for n, record in enumerate(found, 1)]
-    reading = Reading(
-        one.source_id, layout, await _campaigns(tx, one, layout, [get for _, _, get in opened]), now, receipt_id
-    )
+    campaigns = await _campaigns(tx, one, layout, found, chunk.header)
+    reading = Reading(one.source_id, layout, campaigns, now, receipt_id)
     keys = 0
-    for turn, (number, record, get) in enumerate(opened):
+    for turn, record in enumerate(found):
+        number = chunk.records + 1
         if record.fault or record.raw.strip():
+            get = _get(record, layout, chunk.header)
             made = row.refused_row(number, get, reading) if isinstance(get, str) else row.row_of(number, get, reading)
             keys += 1 + (len(made.entry.person.identities) if made.entry.person else 0)
             if keys > MOST_KEYS and chunk.rows:
@@ -226,11 +226,12 @@ def _get(record: records.Record, layout: Layout, header: Sequence[str] | None) -
 
 
 async def _campaigns(
-    tx: Tx, one: store.Import, layout: Layout, gets: Sequence[Callable[[str], str] | str]
+    tx: Tx, one: store.Import, layout: Layout, found: Sequence[records.Record], header: Sequence[str] | None
 ) -> Mapping[str, Campaign]:
     column = layout.columns.get("campaign_id")
     if column is None or not column.name:
         return {}
+    gets = [_get(record, layout, header) for record in found]
     named = {normalise.identifier(get(column.name)) for get in gets if not isinstance(get, str)}
     return await store.campaigns(tx, one.source_id, named - {""})
 
