@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from baton.catalogue import TOPICS
 from baton_cli import output
-from baton_cli.client import call, reason_of, settings_of
+from baton_cli.client import call, pages, reason_of, settings_of
 from baton_cli.kafka import kafka_settings, unreachable
 from baton_cli.output import Failed, Json, clean
 from baton_cli.settings import SERVICES, Settings
@@ -94,7 +94,10 @@ def _service(settings: Settings, service: str) -> list[Finding]:
         # Whatever else would be asked of it is away for the same reason.
         return [*found, api]
     parked = _try(f"{service} parked events", lambda: _parked(settings, service))
-    return [*found, api, parked, _try(f"{service} outbox", lambda: _outbox(settings, service))]
+    found += [api, parked, _try(f"{service} outbox", lambda: _outbox(settings, service))]
+    if service == "lead-intake":
+        found.append(_try("lead-intake lookups at providers", lambda: _lookups(settings)))
+    return found
 
 
 def _readiness(role: str, url: str) -> Finding:
@@ -135,6 +138,25 @@ def _outbox(settings: Settings, service: str) -> Finding | None:
                     "Is the worker running, and does Kafka answer? `baton relay status`",
                 )
     return None
+
+
+def _lookups(settings: Settings) -> Finding | None:
+    states = {
+        s["id"]: s["fetching"] for s in pages(settings, "lead-intake", "/v1/sources", limit=1000) if s.get("fetching")
+    }
+    bad = {id: state for id, state in states.items() if state.get("state") in ("token_invalid", "no_token")}
+    if not bad:
+        return None
+    told = [
+        f"{id}: {state['state']}" + (f" since {state['since']}" if state.get("since") else "") +
+        f" ({state.get('waiting') or 0} wait)"
+        for id, state in bad.items()
+    ]  # fmt: skip
+    return Finding(
+        "lead-intake lookups at providers",
+        "; ".join(told),
+        "`baton source show ID` says what to do; `baton source credential set ID access_token --file FILE`.",
+    )
 
 
 def _try(what: str, look: Callable[[], Finding | None]) -> Finding:

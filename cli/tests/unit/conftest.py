@@ -86,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = _answer  # noqa: N815 - the names that the server looks for
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the names that the server looks for
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -54,6 +54,20 @@ def test_a_signed_source_takes_its_secret_from_a_file_and_shows_it_nowhere(baton
     assert stub.asked[0].json["secrets"] == ["whsec_abc"]
 
 
+def test_a_preset_is_listed_with_its_steps_and_named_when_a_source_is_added(baton, stub):
+    preset = {"id": "exhibition", "name": "A form", "verified": "our own", "steps": ["Open it.", "Fill it in."]}
+    stub.answers["GET /v1/source-presets"] = {"items": [preset], "next_cursor": None}
+    said = baton("source", "presets")
+    assert "1. Open it." in said.out
+    assert "2. Fill it in." in said.out
+    assert json.loads(baton("source", "presets", "--json").out) == [preset]
+    source = {"id": "fair", "provider": "generic", "secrets": [], "webhook_url": "/v1/webhooks/fair/t"}
+    stub.answers["POST /v1/sources"] = (201, source | {"form_url": "/v1/forms/fair/t"})
+    added = baton("source", "add", "fair", "--preset", "exhibition")
+    assert stub.asked[-1].json == {"id": "fair", "provider": "generic", "name": "fair", "preset": "exhibition"}
+    assert "\n  http://127.0.0.1:8100/v1/forms/fair/t\n" in added.out
+
+
 def test_a_delivery_is_tried_byte_for_byte(baton, stub, tmp_path):
     body = b"name=J\xfcrgen&email=j%40x.example"
     (tmp_path / "body").write_bytes(body)
@@ -372,3 +386,148 @@ def test_every_command_has_json_and_an_example_in_its_help(baton, words):
     assert "Example" in said.out
     assert f"baton {' '.join(words)}" in said.out
     assert "--json" in said.out
+
+
+def _part(lead: str) -> dict[str, Any]:
+    return {"lead_id": lead, "source_id": "form", "touches": 2, "keys": {"email": 1}, "channels": ["direct"]}
+
+
+PREVIEW = {
+    "possible": True,
+    "why": "",
+    "detail": "",
+    "canonical_lead_id": "b",
+    "from_leads": [_part("a")],
+    "into_leads": [_part("b")],
+    "features_changed": {"job_level": {"before": "", "after": "c_level"}},
+}
+
+
+def test_a_merge_is_shown_first_and_a_dry_run_ends_there(baton, stub):
+    stub.answers["POST /v1/merges/preview"] = PREVIEW
+    said = baton("lead", "merge", "a", "b", "--dry-run")
+    assert said.code == 0
+    assert "c_level" in said.out
+    assert stub.to("POST /v1/merges") == []
+
+
+def test_a_merge_is_sent_once_under_a_key_of_its_own(baton, stub):
+    stub.answers["POST /v1/merges/preview"] = PREVIEW
+    stub.answers["POST /v1/merges"] = (201, {"id": "m1"})
+    said = baton("lead", "merge", "a", "b", "--yes", "--json")
+    assert said.json == {"id": "m1"}
+    [asked] = stub.to("POST /v1/merges")
+    assert asked.json == {"from_lead_id": "a", "into_lead_id": "b", "reason": "same_person"}
+    assert asked.headers["idempotency-key"]
+
+
+def test_a_merge_that_cannot_be_says_what_can(baton, stub):
+    stub.answers["POST /v1/merges/preview"] = PREVIEW | {"possible": False, "why": "merged_already", "detail": "Undo."}
+    said = baton("lead", "merge", "a", "b", "--yes")
+    assert said.code == 1
+    assert "Undo." in said.err
+    assert stub.to("POST /v1/merges") == []
+
+
+def test_an_unmerge_names_the_merge_and_the_reason(baton, stub):
+    stub.answers["POST /v1/merges/m1/undo"] = {"from_lead_id": "a", "into_lead_id": "b"}
+    said = baton("lead", "unmerge", "m1", "--reason", "mistake", "--yes")
+    assert "are two leads again" in said.out
+    assert stub.to("POST /v1/merges/m1/undo")[0].json == {"reason": "mistake"}
+
+
+def test_duplicates_are_listed(baton, stub):
+    item = {
+        "from_lead_id": "a",
+        "into_lead_id": "b",
+        "kind": "alike",
+        "score": 93,
+        "proposed_at": "2026-01-01T00:00:00Z",
+    }
+    stub.answers["GET /v1/merge-proposals"] = {"items": [item]}
+    assert "93" in baton("lead", "duplicates").out
+    assert baton("lead", "duplicates", "--json").json == [item]
+
+
+META = {
+    "id": "meta-leads",
+    "provider": "meta",
+    "name": "Meta",
+    "settings": {"page_ids": "104882771900001"},
+    "secrets": [{"id": "1"}],
+    "credentials": [{"name": "access_token", "set_at": "2026-03-01T09:00:00Z"}],
+    "webhook_url": "/v1/webhooks/meta-leads",
+    "fetching": {
+        "state": "token_invalid",
+        "since": "2026-03-02T09:00:00Z",
+        "reason": "token_expired",
+        "detail": "token_invalid since 2026-03-02T09:00:00Z: token_expired. 3 entries wait, none is lost.",
+        "waiting": 3,
+    },
+}
+
+
+def test_a_source_whose_token_is_refused_says_since_when_and_what_to_do(baton, stub):
+    stub.answers["GET /v1/sources/meta-leads"] = META
+    said = baton("source", "show", "meta-leads")
+    assert said.code == 0
+    assert "token_invalid since 2026-03-02T09:00:00Z: token_expired. 3 entries wait, none is lost." in " ".join(
+        said.out.split()
+    )
+    assert baton("source", "show", "meta-leads", "--json").json == META
+
+
+def test_a_source_that_is_looked_up_takes_its_token_from_a_file_and_tells_its_verify_token_once(baton, stub, tmp_path):
+    (tmp_path / "secret").write_text("app-secret-1\n")
+    (tmp_path / "token").write_text("EAAB-token\n")
+    answer = META | {"verify_token": "v3rify-me", "fetching": {"state": "ready", "waiting": 0}}
+    stub.answers["POST /v1/sources"] = (201, answer)
+    words = ["source", "add", "meta-leads", "--provider", "meta", "--secret-file", str(tmp_path / "secret")]
+    words += ["--credential-file", f"access_token={tmp_path / 'token'}"]
+    assert "EAAB-token" not in baton(*words, "--dry-run", "--json").out
+    said = baton(*words)
+    assert "v3rify-me" in said.out
+    assert "EAAB-token" not in said.out + said.err
+    assert stub.asked[0].json["credentials"] == {"access_token": "EAAB-token"}
+    assert baton(*words[:-1], "access_token=nowhere").code == 2
+
+
+def test_a_credential_is_set_from_a_file(baton, stub, tmp_path):
+    (tmp_path / "token").write_text("EAAB-token\n")
+    put = "PUT /v1/sources/meta-leads/credentials/access_token"
+    stub.answers[put] = {"name": "access_token", "set_at": "2026-03-02T09:00:00Z"}
+    words = ["source", "credential", "set", "meta-leads", "access_token", "--file", str(tmp_path / "token")]
+    said = baton(*words)
+    assert (said.code, "EAAB-token" in said.out + said.err) == (0, False)
+    assert stub.to(put)[0].json == {"value": "EAAB-token"}
+
+
+def test_differences_from_the_provider_s_list_are_shown_and_make_the_command_fail(baton, stub):
+    day = {"day": "2026-03-02", "form_id": "7333", "provider": 5, "taken": 3, "pending": 0, "quarantined": 0}
+    day |= {"refused": 0, "missing": 2, "only_here": 0, "differs": True}
+    answer = {"source_id": "meta-leads", "ran_at": None, "failed_since": None, "differences": 2, "items": [day]}
+    stub.answers["GET /v1/sources/meta-leads/reconciliation"] = answer
+    stub.answers["POST /v1/sources/meta-leads/reconciliation"] = (202, answer)
+    said = baton("receipts", "reconcile", "--source", "meta-leads", "--days", "3", "--run")
+    assert said.code == 1
+    assert "differs" in said.out
+    assert "2 leads differ" in said.err
+    assert len(stub.to("POST /v1/sources/meta-leads/reconciliation")) == 1
+    stub.answers["GET /v1/sources/meta-leads/reconciliation"] = answer | {"differences": 0, "items": []}
+    assert baton("receipts", "reconcile", "--source", "meta-leads").code == 0
+
+
+def test_quarantined_lookups_are_listed_and_tried_again_until_none_is_left(baton, stub):
+    lookup = {"id": "1", "created_at": "2026-03-02T09:00:00Z", "source_id": "meta-leads", "key": "98", "attempt": 4}
+    lookup |= {"state": "quarantined", "reason": "fetch_expired"}
+    stub.answers["GET /v1/fetches"] = {"items": [lookup], "next_cursor": None}
+    assert "fetch_expired" in baton("receipts", "lookups", "--state", "quarantined").out
+    left = iter([500, 0])
+
+    def retried(asked: Any) -> Any:
+        return {"retried": 1000, "left": next(left)} if not asked.json["dry_run"] else {"retried": 0, "left": 1500}
+
+    stub.answers["POST /v1/fetches/retry"] = retried
+    assert "1500 lookups would wait" in baton("receipts", "retry", "--source", "meta-leads", "--dry-run").out
+    said = baton("receipts", "retry", "--source", "meta-leads")
+    assert (said.code, "2000 lookups wait again" in said.out) == (0, True)

@@ -89,6 +89,7 @@ def well(stub):
         "GET /readyz": {"database": "ok", "kafka": "ok"},
         "GET /v1/ops/relay": [{"lane": "live", "waiting": 0, "oldest_at": None}],
         "GET /v1/ops/parked": {"items": []},
+        "GET /v1/sources": {"items": [{"id": "site-form", "fetching": None}], "next_cursor": None},
     }
 
 
@@ -122,6 +123,20 @@ def test_what_a_service_waits_for_is_named(baton, stub, monkeypatch):
     said = baton("doctor", "--json")
     assert said.code == 1
     assert findings(said)[f"attribution worker at {stub.url}"][0] == "kafka: no answer"
+
+
+def test_a_token_that_a_provider_refuses_is_named_with_since_when(baton, stub, monkeypatch):
+    monkeypatch.setattr(doctor, "_kafka", lambda _: [])
+    well(stub)
+    refused = {"state": "token_invalid", "since": "2026-03-02T09:00:00Z", "reason": "token_expired", "waiting": 3}
+    sources = [{"id": "meta-leads", "fetching": refused}, {"id": "li", "fetching": {"state": "ready", "waiting": 0}}]
+    stub.answers["GET /v1/sources"] = {"items": sources, "next_cursor": None}
+    said = baton("doctor", "--json")
+    assert said.code == 1
+    [(what, (wrong, advice))] = findings(said).items()
+    assert what == "lead-intake lookups at providers"
+    assert wrong == "meta-leads: token_invalid since 2026-03-02T09:00:00Z (3 wait)"
+    assert "baton source credential set" in advice
 
 
 def test_parked_events_and_an_old_outbox_are_named(baton, stub, monkeypatch):

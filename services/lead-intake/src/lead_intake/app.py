@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from baton import catalogue
 from baton_kit.clock import Clock, SystemClock
@@ -14,6 +15,9 @@ from lead_intake.group_commit import GroupCommit
 from lead_intake.refusals import Refusals
 from lead_intake.settings import IntakeSettings
 from lead_intake.source_cache import SourceCache
+
+AT_ONCE = 3
+"""Lookups that are written at a time: they may wait for each other's leads, and must not take every connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class App:
     sources: SourceCache
     commits: GroupCommit
     refusals: Refusals
+    settling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
 
 @contextlib.asynccontextmanager

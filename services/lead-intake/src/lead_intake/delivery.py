@@ -57,6 +57,17 @@ class Source:
     token_digest: bytes = b""
     mapping: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     settings: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    shared_keys: frozenset[str] = frozenset()
+    credentials: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What has to be asked of the provider before an entry can be decided: ids only, it names no person."""
+
+    id: str
+    form_id: str = ""
+    about: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,10 @@ class Inquiry:
     """What one entry of a delivery says, in the provider-independent names of `mapping.FIELDS`.
 
     `key` is the provider's id of the entry ("" when there is none). `refused` and `quarantined` carry a
-    reason code when the entry itself, not the whole body, cannot be taken.
+    reason code when the entry itself, not the whole body, cannot be taken. `continues` is the key of the entry that
+    this one carries on (a booking that was moved): what it does not say of its origin, that one said. `lookup` says
+    that the provider told of the entry without its contents. `forgets` is the key of an entry whose person is to be
+    forgotten.
     """
 
     key: str
@@ -74,6 +88,9 @@ class Inquiry:
     test: bool = False
     refused: str = ""
     quarantined: str = ""
+    continues: str = ""
+    lookup: Lookup | None = None
+    forgets: str = ""
 
 
 @dataclass(frozen=True, slots=True)

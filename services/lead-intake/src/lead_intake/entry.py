@@ -16,7 +16,8 @@ from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import features, normalise
 from lead_intake.contact import stamp
-from lead_intake.delivery import Incoming, Inquiry, Outcome, Source
+from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source
+from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
 from lead_intake.touches import Origin, origin_of
 
 LONGEST_KEY = 1_000
@@ -48,13 +49,18 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a delivery. It is open (`person` given) or settled before the ledger (`outcome` given)."""
+    """One entry of a delivery. It is open (`person` given), to be looked up, or settled before the ledger (`outcome`).
+
+    `forgets` is the key of an entry whose person is to be forgotten.
+    """
 
     key: str
     occurred_at: datetime
     person: Person | None = None
     outcome: Outcome | None = None
     reason: str = ""
+    lookup: Lookup | None = None
+    forgets: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +122,34 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     """One entry; `also` are identity keys beside those of its fields. A future time is the sender's clock: capped."""
     at = min(inquiry.occurred_at or received_at, received_at)
     if inquiry.refused:
-        return Entry(key, at, outcome=Outcome.REFUSED, reason=inquiry.refused)
+        forgets = stored_key(inquiry.forgets)
+        return Entry(key, at, outcome=Outcome.REFUSED, reason=inquiry.refused, forgets=forgets)
     if inquiry.quarantined:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason=inquiry.quarantined)
     if inquiry.test:
         return Entry(key, at, outcome=Outcome.TEST)
+    if inquiry.lookup is not None:
+        lookup = stored_lookup(inquiry.lookup)
+        if not lookup.id:
+            return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_lead_id")
+        return Entry(key, at, outcome=Outcome.PENDING, lookup=lookup)
     told = inquiry.fields
     email = normalise.email(told["email"]) if told.get("email") else ""
     phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
-    if not email and not phone and not also:
-        return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
-    identities = (f"email:{email.lower()}",) if email else ()
-    if phone:
-        identities = (*identities, f"phone:{phone}")
-    identities = (*also, *identities)
     origin = origin_of(inquiry, kind=source.settings.get("touch_kind", "form"))
     derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
+    identities = keys_of(
+        rules_of(source.settings.get("identity", DEFAULT)),
+        source_id=source.id,
+        fields=told,
+        email=email,
+        phone=phone,
+        company_domain=derived.company_domain,
+        shared=source.shared_keys,
+    )
+    identities = (*also, *identities)
+    if not identities:
+        return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
     return Entry(
         key,
         at,
@@ -182,6 +200,12 @@ def stored_key(key: str) -> str:
     if len(cleaned) > LONGEST_KEY:
         return "long:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return cleaned
+
+
+def stored_lookup(lookup: Lookup) -> Lookup:
+    """What is to be asked for, as the database takes it: no controls, NUL or surrogates, each id at most 500 long."""
+    about = {name: normalise.text(value) for name, value in lookup.about.items()}
+    return Lookup(normalise.text(lookup.id), normalise.text(lookup.form_id), about)
 
 
 def _content_type(incoming: Incoming) -> str:

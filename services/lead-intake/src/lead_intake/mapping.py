@@ -3,7 +3,8 @@
 A mapping is data of the source::
 
     {"email": "contact.email", "phone": ["tel", "mobile"], "id": "entry_id",
-     "answers": {"team_size": {"path": "size", "codes": {"1-10": "small", "11-50": "medium"}}}}
+     "answers": {"team_size": {"path": "size", "codes": {"1-10": "small", "11-50": "medium"}}},
+     "numbers": {"+34911222333": {"utm_source": "google", "utm_medium": "cpc"}}}
 
 A path is a field's literal name or steps divided by dots (`contacts.0.email`).
 """
@@ -15,17 +16,22 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from lead_intake import calls
 
-def _words(text: str) -> frozenset[str]:
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, so that a list of names reads like one."""
     return frozenset(text.split())
 
 
-FIELDS = _words(
+FIELDS = words(
     """
-    id occurred_at form_id test email phone full_name first_name last_name company_name job_title
+    id occurred_at form_id test external_id crm_id anonymous_id
+    email phone full_name first_name last_name company_name job_title
     country language message website employees industry product timeline budget budget_currency
     consent_marketing page_url referrer utm_source utm_medium utm_campaign campaign_id adgroup_id ad_id
     gclid gbraid wbraid dclid fbclid msclkid ttclid li_fat_id twclid yclid ymclid
+    dialled_number call_seconds anonymous_id
     """
 )
 
@@ -77,6 +83,9 @@ _ALIASES: Mapping[str, str] = {
         "adgroup_id": "adgroupid adsetid",
         "ad_id": "adid creativeid",
         "form_id": "formid formname",
+        "external_id": "externalid",
+        "crm_id": "crmid",
+        "anonymous_id": "anonymousid",
         "occurred_at": "occurredat submittedat createdat timestamp",
         "gclid": "gclid hsgoogleclickid",
         "fbclid": "fbclid hsfacebookclickid",
@@ -171,6 +180,8 @@ def problems(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
     for field, value in mapping.items():
         if field == "answers":
             faults += _answer_problems(value)
+        elif field == "numbers":
+            faults += calls.problems(value)
         elif field not in FIELDS:
             faults.append((f"/mapping/{field}", f"no such field; possible are {', '.join(sorted(FIELDS))}"))
         elif not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))):

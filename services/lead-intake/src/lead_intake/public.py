@@ -1,7 +1,7 @@
 """The public door: a plain ASGI route, since the framework would cost more than all its checks.
 
 An unknown source, a wrong token and a bad signature get the same bytes. Whatever comes in, the answer is one of a
-closed list; nothing of the request is ever repeated in it.
+closed list; nothing of the request is ever repeated in it, but the challenge of a provider that proved itself.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from baton_kit import telemetry
 from baton_kit.failpoint import failpoint
 from baton_kit.telemetry import log
 from baton_kit.web import Traced
+from lead_intake import form_page
 from lead_intake.app import App
+from lead_intake.carry_on import with_origin
 from lead_intake.delivery import Incoming, Reply, Source, Unparsable
 from lead_intake.entry import delivery_of, unreadable
 from lead_intake.group_commit import Busy
+from lead_intake.reading import query_of
 from lead_intake.sources import PROVIDERS, Provider
 
 LARGEST_BODY = 256 * 1024
@@ -52,8 +55,12 @@ TOO_LARGE = _problem(413, "The body is too large", "At most 262144 bytes are tak
 TOO_SLOW = _problem(408, "The body came too slowly", "Send it within ten seconds.", connection="close")
 ENCODED = _problem(415, "Encoded bodies are not taken", "Send the body without Content-Encoding.")
 METHOD = _problem(405, "Only POST carries deliveries", "Use POST.", allow="POST, GET, HEAD")
+NOT_GREETED = _problem(403, "Not accepted", "Check the address and the verify token.")
 BUSY = _problem(503, "Not stored", "Nothing was acknowledged. Send it again.", retry_after="1")
 FAULT = _problem(503, "Not stored", "The fault is ours. Send it again.", retry_after="30")
+
+_ASKS = frozenset({"hub.mode", "hub.challenge", "challengeCode"})
+"""What a provider asks by GET before it sends anything."""
 
 # An unknown source costs the same check as a known one with a bad signature.
 _DECOY: Final = Source("", "generic", secrets=(secrets.token_hex(),), settings={"signature_header": "x-signature"})
@@ -76,6 +83,10 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the 2xx leaves after the commit."""
+        await _send(await self.answer(scope, receive), send, head=scope["method"] == "HEAD")
+
+    async def answer(self, scope: Scope, receive: Receive) -> Reply:
+        """The answer to one request, whatever happens."""
         source = self.app.sources.get(scope["path_params"]["source"])
         try:
             reply = await self._answer(scope, receive, source)
@@ -90,30 +101,32 @@ class Webhooks:
             log.error("delivery_failed", error=type(error).__name__, place=_place(error))
             reply = FAULT
         _answered(reply.status).inc()
-        await _send(reply, send, head=scope["method"] == "HEAD")
+        return reply
 
     async def _answer(self, scope: Scope, receive: Receive, source: Source | None) -> Reply:
         method = scope["method"]
-        if method in ("GET", "HEAD"):
-            return READY  # the same for every address: it only says that somebody listens
-        if method != "POST":
+        if method not in ("POST", "GET", "HEAD"):
             return METHOD
+        if method != "POST" and not scope["query_string"]:
+            return READY  # the same for every address: it only says that somebody listens
         if not self.app.sources.loaded:
             await self._load_sources()
             source = self.app.sources.get(scope["path_params"]["source"])
         headers = _headers(scope)
+        if method != "POST":
+            question = self._incoming(scope, headers, b"")
+            if (answer := _handshake(question, source)) is not None:
+                return answer
+            if _ASKS & query_of(question).keys():
+                raise Refused(NOT_GREETED, "handshake")
+            return READY
         if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise Refused(ENCODED, "content_encoding")
         body = await _body(receive)
         failpoint("intake.received")
-        incoming = Incoming(
-            method=method,
-            url=_url(self.app.settings.public_url, scope),
-            headers=headers,
-            body=body,
-            token=scope["path_params"].get("token", ""),
-            received_at=self.app.clock.now(),
-        )
+        incoming = self._incoming(scope, headers, body)
+        if (asked := _handshake(incoming, source)) is not None:
+            return asked
 
         # 1. Who sends this? The raw bytes decide, before anything is read from them.
         provider = PROVIDERS[source.provider if source else _DECOY.provider]
@@ -125,10 +138,14 @@ class Webhooks:
         kept = provider.kept(incoming)
         try:
             inquiries = provider.parse(incoming, source)
+            if any(inquiry.continues for inquiry in inquiries):
+                inquiries = await with_origin(self.app, source, inquiries)
             cause = (telemetry.traceparent() if self._traced else None) or telemetry.cause(headers.get("traceparent"))
             delivery = delivery_of(incoming, source, inquiries, body=kept, traceparent=cause)
         except Unparsable as error:
             delivery = unreadable(incoming, source, reason=error.reason, body=kept)
+        except Busy:
+            raise
         except Exception as error:
             # A fault of ours on this body: it is kept until the fault is mended, and blocks nobody.
             log.error("delivery_not_understood", error=type(error).__name__, place=_place(error))
@@ -136,6 +153,16 @@ class Webhooks:
 
         # 3. The answer waits for the commit of its batch.
         return provider.reply(await self.app.commits.submit(self.app, delivery))
+
+    def _incoming(self, scope: Scope, headers: dict[str, str], body: bytes) -> Incoming:
+        return Incoming(
+            method=scope["method"],
+            url=_url(self.app.settings.public_url, scope),
+            headers=headers,
+            body=body,
+            token=scope["path_params"].get("token", ""),
+            received_at=self.app.clock.now(),
+        )
 
     async def _load_sources(self) -> None:
         try:
@@ -146,11 +173,42 @@ class Webhooks:
             raise Busy from error
 
 
+class FormPage:
+    """`/v1/forms/{source}/{token}`: the form for the phone, for those who have the token of a source that offers it."""
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        self.webhooks = webhooks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Show the form, or take what was written into it the way of every delivery."""
+        app, method = self.webhooks.app, scope["method"]
+        lang = form_page.language(scope["query_string"].decode("latin-1"), _headers(scope).get("accept-language", ""))
+        source = app.sources.get(scope["path_params"]["source"])
+        if method == "POST":
+            reply = await self.webhooks.answer(scope, receive)
+            if source is not None and _offers_form(source):
+                path = scope.get("raw_path") or scope["path"].encode()
+                reply = form_page.after(reply, source, lang=lang, path=path)
+        elif method not in ("GET", "HEAD"):
+            reply = METHOD
+        elif not app.sources.loaded:
+            reply = BUSY
+        elif source is None or not _offers_form(source) or not _token_fits(scope["path_params"]["token"], source):
+            reply = NOT_ACCEPTED
+        else:
+            page = form_page.sent if scope["query_string"].startswith(b"sent=") else form_page.form
+            reply = page(source, lang)
+        await _send(reply, send, head=method == "HEAD")
+
+
+def _offers_form(source: Source) -> bool:
+    return source.settings.get("form_page") == "on" and bool(source.token_digest)
+
+
 def verified(provider: Provider, incoming: Incoming, source: Source | None) -> bool:
     """Whether the delivery comes from who it says: a signature, a token in the address, or both, as configured."""
-    given = hashlib.sha256(incoming.token.encode("utf-8", "surrogatepass")).digest()
     expected = (source or _DECOY).token_digest
-    token = hmac.compare_digest(given, expected or given)
+    token = _token_fits(incoming.token, source or _DECOY)
     if source is None:
         provider.verify(incoming, _DECOY, now=incoming.received_at)
         return False
@@ -159,12 +217,24 @@ def verified(provider: Provider, incoming: Incoming, source: Source | None) -> b
     return bool(expected) and token and not provider.NEEDS_SECRET
 
 
+def _token_fits(token: str, source: Source) -> bool:
+    given = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    return hmac.compare_digest(given, source.token_digest or given)
+
+
+def _handshake(incoming: Incoming, source: Source | None) -> Reply | None:
+    asked = None if source is None else PROVIDERS[source.provider].handshake(incoming, source)
+    # The token is looked at only when something was asked: most deliveries ask nothing.
+    return asked if asked and source and _token_fits(incoming.token, source) else None
+
+
 def create_public(app: App) -> ASGIApp:
     """The public listener: webhooks and nothing else."""
     webhooks = Webhooks(app)
     routes = [
         Route("/v1/webhooks/{source}", endpoint=webhooks),
         Route("/v1/webhooks/{source}/{token}", endpoint=webhooks),
+        Route("/v1/forms/{source}/{token}", endpoint=FormPage(webhooks)),
     ]
     # The bare router: the layers of an application would only repeat what `Webhooks` does with errors.
     router = Router(routes=routes)

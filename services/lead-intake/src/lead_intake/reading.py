@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, Never
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -47,6 +47,15 @@ def data_of(incoming: Incoming) -> Any:
     if kind in ("", "text/plain") and incoming.body[:1] in (b"{", b"["):
         return json_of(incoming.body, charset="")  # senders that do not name their JSON
     raise Unparsable("content_type")
+
+
+def query_of(incoming: Incoming) -> dict[str, str]:
+    """The query of the address; of a repeated name the first counts. Empty where it cannot be read."""
+    try:
+        pairs = parse_qsl(urlsplit(incoming.url).query[:4_000], keep_blank_values=True, max_num_fields=50)
+    except ValueError:
+        return {}
+    return dict(reversed(pairs))
 
 
 def json_object(incoming: Incoming) -> dict[str, Any]:

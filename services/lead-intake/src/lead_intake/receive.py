@@ -10,15 +10,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from baton_kit.db import Direct, Tx
+from baton_kit.edges import Families, families_of
 from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
 from baton_kit.outbox import Lane
 from lead_intake import contact, events, features, store
 from lead_intake.delivery import Outcome, Result
 from lead_intake.entry import Delivery, Entry, Person
+from lead_intake.fetching.note import note
+from lead_intake.identity.keys import name_digest
+from lead_intake.identity.shared import Sighting, note_names
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -46,6 +51,7 @@ class Writes:
     identities: list[tuple[str, str]] = field(default_factory=list)
     touches: list[store.Touch] = field(default_factory=list)
     merges: list[store.ProposedMerge] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
 
@@ -62,10 +68,11 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
     """Write the deliveries like `receive`, and tell how each entry itself ended."""
     failpoint("intake.before_locks")
     opened = [(d, e, e.person) for d in deliveries for e in d.entries if e.person is not None]
+    noted = [(d, e) for d in deliveries for e in d.entries if e.lookup is not None or e.forgets]
 
     # 1. Every key that decides who is who or what is a repeat, locked in one order, in a statement of its own.
     identities = {key for _, _, p in opened for key in p.identities}
-    keys = {(d.source_id, e.key) for d, e, _ in opened}
+    keys = {(d.source_id, e.key) for d, e, _ in opened} | {(d.source_id, e.forgets or e.key) for d, e in noted}
     await store.lock_keys(tx, sorted({lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}))
     failpoint("intake.after_locks")
 
@@ -92,7 +99,12 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
     )
     failpoint("intake.after_insert")
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
-    await store.insert_merges(tx, writes.merges)
+    if writes.merges:  # rare, and only then worth asking whether they were merged before
+        whole = await families_of(tx, [lead.id for lead in writes.leads.values()])
+        await store.insert_merges(tx, [m for m in writes.merges if not _one_already(m, writes, whole)])
+    await note_names(tx, writes.sightings)
+    if noted:
+        await note(tx, app, deliveries=deliveries, outcomes=[[s.outcome for s in each] for each in settled])
     failpoint("intake.before_outbox")
     lane = Lane.BULK if deliveries and all(d.imported for d in deliveries) else Lane.LIVE
     await app.outbox.append(tx, writes.events, lane=lane)
@@ -112,11 +124,14 @@ async def quarantine(tx: Tx | Direct, delivery: Delivery, *, reason: str) -> Res
 def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     """Decide one entry and note what it writes."""
     p = e.person
-    if p is None:
+    if p is None and e.lookup is None:
         return Settled(e.outcome or Outcome.QUARANTINED, e.reason)
     first = writes.firsts.get((d.source_id, e.key))
     if first is not None:
         return Settled(Outcome.DUPLICATE, "", first.lead_id, first)
+    if p is None:
+        writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.PENDING, None)
+        return Settled(Outcome.PENDING, e.reason)
 
     met = list(dict.fromkeys(writes.persons[key] for key in p.identities if key in writes.persons))
     if p.only_known and (not met or met[0] not in writes.leads):
@@ -134,6 +149,8 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
             writes.identities.append((key, person_id))
 
     known = writes.leads.get(person_id)
+    if known is not None:
+        writes.sightings += _other_name(p, known, at=d.received_at)
     lead = _created(d, e, p, person_id, writes) if known is None else known
     outcome, contact_told = (Outcome.CREATED, True) if known is None else _matched(e, p, lead)
     if again and outcome is Outcome.TOUCH_ONLY:
@@ -156,6 +173,22 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     if outcome is not Outcome.DUPLICATE:
         writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, outcome, lead.id)
     return Settled(outcome, "", lead.id)
+
+
+def _other_name(p: Person, lead: store.Lead, *, at: datetime) -> list[Sighting]:
+    """Both names under each address and number, where an inquiry comes under another name than those before."""
+    told, before = p.contact.full_name, lead.contact.full_name
+    if not told or not before or told == before:
+        return []
+    if set(told.casefold().replace(",", " ").split()) & set(before.casefold().replace(",", " ").split()):
+        return []  # "Anna P." and "Anna Petrova": a word in common is no second person
+    keys = [key for key in p.identities if key.startswith(("email:", "phone:"))]
+    return [(key, name_digest(name), at) for key in keys for name in (before, told)]
+
+
+def _one_already(proposed: store.ProposedMerge, writes: Writes, whole: Families) -> bool:
+    low, high = writes.leads.get(proposed.low), writes.leads.get(proposed.high)
+    return low is not None and high is not None and whole.root(low.id) == whole.root(high.id)
 
 
 def _fact_told(d: Delivery, e: Entry, p: Person, lead: store.Lead, writes: Writes) -> Settled:

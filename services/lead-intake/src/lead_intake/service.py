@@ -7,7 +7,10 @@ from types import MappingProxyType
 from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
+from lead_intake.fetching import fetch, reconcile
+from lead_intake.identity.shared import share_for_ever
 from lead_intake.importing import run
+from lead_intake.merging.propose import propose_for_ever
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
 
@@ -22,6 +25,21 @@ async def write_refusals(app: App) -> None:
     await app.refusals.write_for_ever(app)
 
 
+async def look_up(app: App) -> None:
+    """Ask providers about the entries that they told of without their contents."""
+    await fetch.fetch_for_ever(app)
+
+
+async def tidy_lookups(app: App) -> None:
+    """End lookups that waited too long."""
+    await fetch.tidy_for_ever(app)
+
+
+async def reconcile_sources(app: App) -> None:
+    """Find the leads that the push missed."""
+    await reconcile.reconcile_for_ever(app)
+
+
 SERVICE: Service[App] = Service(
     name="lead-intake",
     package="lead_intake",
@@ -29,6 +47,16 @@ SERVICE: Service[App] = Service(
     open_app=open_app,
     create_api=create_api,
     create_public=create_public,
-    worker_tasks=MappingProxyType({"imports": run.advance_for_ever, "imports.forget": run.forget_for_ever}),
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
+    worker_tasks=MappingProxyType(
+        {
+            "fetch": look_up,
+            "fetch.tidy": tidy_lookups,
+            "reconcile": reconcile_sources,
+            "proposals": propose_for_ever,
+            "shared_keys": share_for_ever,
+            "imports": run.advance_for_ever,
+            "imports.forget": run.forget_for_ever,
+        }
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from secrets import token_hex
 
 from baton_kit.db import Database
 from baton_kit.outages import is_outage
@@ -11,6 +12,8 @@ from baton_kit.seal import SealBroken, seal, unseal
 from baton_kit.telemetry import log
 from lead_intake import store
 from lead_intake.delivery import Source
+from lead_intake.fetching import store as fetching_store
+from lead_intake.identity.shared import shared_keys
 
 REFRESH_S = 0.5
 IMPORT = "import"
@@ -42,8 +45,20 @@ class SourceCache:
             if version == self._version:
                 return
             rows = await store.sources(tx)
+            shared = await shared_keys(tx)
+            credentials = await fetching_store.credentials(tx)
+        shown: dict[str, dict[str, str]] = {}
+        for source_id, name, sealed, _ in credentials:
+            try:
+                opened = unseal(self._key, sealed, context=f"credential:{source_id}:{name}").decode()
+            except SealBroken:
+                log.error("credential_cannot_be_opened", source=source_id, credential=name)
+                continue
+            shown.setdefault(source_id, {})[name] = opened
         # An import is a source of the ledger without a door.
-        self._sources = {row.id: self._opened(row) for row in rows if row.provider != IMPORT}
+        self._sources = {
+            row.id: self._opened(row, shown.get(row.id, {}), shared=shared) for row in rows if row.provider != IMPORT
+        }
         self._version = version
 
     async def keep_fresh(self) -> None:
@@ -61,7 +76,15 @@ class SourceCache:
         """A secret as it is stored, bound to its source."""
         return seal(self._key, secret.encode(), context=f"source:{source_id}")
 
-    def _opened(self, row: store.SourceRow) -> Source:
+    def sealed_credential(self, source_id: str, name: str, *, value: str) -> bytes:
+        """A credential as it is stored, bound to its source and name."""
+        return seal(self._key, value.encode(), context=f"credential:{source_id}:{name}")
+
+    def all(self) -> Mapping[str, Source]:
+        """Every source by its id."""
+        return self._sources
+
+    def _opened(self, row: store.SourceRow, credentials: Mapping[str, str], *, shared: frozenset[str]) -> Source:
         secrets = []
         for id, sealed, _ in row.secrets:
             try:
@@ -73,9 +96,11 @@ class SourceCache:
             provider=row.provider,
             name=row.name,
             default_region=row.default_region,
-            # A source whose every secret is broken must not turn into one that needs none.
-            secrets=tuple(secrets) if secrets or not row.secrets else ("\x00",),
+            # A source whose every secret is broken must not turn into one that needs none, or a known one.
+            secrets=tuple(secrets) if secrets or not row.secrets else (token_hex(),),
             token_digest=row.token_digest or b"",
             mapping=row.mapping,
             settings=row.settings,
+            shared_keys=shared,
+            credentials=credentials,
         )

@@ -122,6 +122,34 @@ async def known(
     )
 
 
+async def origins(tx: Tx, *, source_id: str, keys: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Where the entries that took these keys came from, by key, in the names of `mapping.FIELDS`."""
+    rows = await (await raw(tx)).fetch(
+        """
+        SELECT e.key, t.utm_source, t.utm_medium, t.utm_campaign, t.campaign_id, t.page, t.referrer_domain
+        FROM receipt_entry e JOIN touch t ON t.lead_id = e.lead_id AND t.receipt_id = e.receipt_id
+        WHERE e.source_id = $1 AND e.key = ANY($2::text[]) AND e.outcome IN ('created', 'matched', 'touch_only')
+        """,
+        source_id,
+        keys,
+    )
+    return {
+        row["key"]: {
+            name: value
+            for name, value in (
+                ("utm_source", row["utm_source"]),
+                ("utm_medium", row["utm_medium"]),
+                ("utm_campaign", row["utm_campaign"]),
+                ("campaign_id", row["campaign_id"]),
+                ("page_url", row["page"]),
+                ("referrer", f"https://{row['referrer_domain']}/" if row["referrer_domain"] else ""),
+            )
+            if value
+        }
+        for row in rows
+    }
+
+
 async def lock_leads(tx: Tx | Direct, person_ids: Sequence[str]) -> dict[str, Lead]:
     """Lock the leads of these persons in the order of their ids and read them as they stand then; by person."""
     if not person_ids:
@@ -425,14 +453,25 @@ async def lead(tx: Tx, id: str) -> Mapping[str, Any] | None:
     return row
 
 
-async def touches(tx: Tx, lead_id: str) -> list[Mapping[str, Any]]:
-    """The touches of a lead, in the order of its versions."""
+async def leads_by_id(tx: Tx, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Leads, in the order of their ids; unknown ones are missing."""
     return list(
         await (await raw(tx)).fetch(
-            "SELECT id::text AS touch_id, occurred_at, sequence, source_id, kind, channel, utm_source, utm_medium, "
-            "utm_campaign, campaign_id, form_id, page, referrer_domain, receipt_id::text "
-            "FROM touch WHERE lead_id = $1::uuid ORDER BY sequence LIMIT 1000",
-            lead_id,
+            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead "
+            "WHERE id = ANY($1::uuid[]) ORDER BY id",
+            ids,
+        )
+    )
+
+
+async def touches(tx: Tx, lead_ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The touches of leads, by lead in the order of its versions."""
+    return list(
+        await (await raw(tx)).fetch(
+            "SELECT id::text AS touch_id, lead_id::text AS origin_lead_id, occurred_at, sequence, source_id, kind, "
+            "channel, utm_source, utm_medium, utm_campaign, campaign_id, form_id, page, referrer_domain, "
+            "receipt_id::text FROM touch WHERE lead_id = ANY($1::uuid[]) ORDER BY lead_id, sequence LIMIT 1000",
+            lead_ids,
         )
     )
 
@@ -441,3 +480,56 @@ async def contact(tx: Tx, lead_id: str) -> ContactChanged | None:
     """The contact of a lead."""
     data = await (await raw(tx)).fetchval("SELECT data FROM contact WHERE lead_id = $1::uuid", lead_id)
     return None if data is None else ContactChanged.FromString(data)
+
+
+# --- entries that are decided again ----------------------------------------------------------------------------------
+
+
+async def lock_entries(tx: Tx, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Outcome]:
+    """Lock the receipts of these (receipt, ordinal) in order, then read how the entries stand."""
+    connection = await raw(tx)
+    receipts = sorted({receipt_id for receipt_id, _ in places})
+    await connection.execute("SELECT FROM receipt WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", receipts)
+    rows = await connection.fetch(
+        "SELECT e.receipt_id::text, e.ordinal, e.outcome FROM receipt_entry e "
+        "JOIN unnest($1::uuid[], $2::smallint[]) AS p (receipt_id, ordinal) USING (receipt_id, ordinal)",
+        [receipt_id for receipt_id, _ in places],
+        [ordinal for _, ordinal in places],
+    )
+    return {(r[0], r[1]): Outcome(r[2]) for r in rows}
+
+
+async def update_entries(tx: Tx, rows: Sequence[EntryRow]) -> None:
+    """Write how entries end now, and the states of their receipts, whose rows are locked."""
+    connection = await raw(tx)
+    await connection.execute(
+        """
+        UPDATE receipt_entry e
+        SET outcome = t.outcome, reason = t.reason, lead_id = t.lead_id, first_receipt_id = t.first_receipt_id
+        FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::uuid[], $6::uuid[])
+            AS t (receipt_id, ordinal, outcome, reason, lead_id, first_receipt_id)
+        WHERE e.receipt_id = t.receipt_id AND e.ordinal = t.ordinal
+        """,
+        [r.receipt_id for r in rows],
+        [r.ordinal for r in rows],
+        [r.outcome for r in rows],
+        [r.reason for r in rows],
+        [r.lead_id for r in rows],
+        [r.first_receipt_id for r in rows],
+    )
+    # A new statement, so that it sees what the one before has written.
+    await connection.execute(
+        """
+        UPDATE receipt r SET state = s.state
+        FROM (
+            SELECT receipt_id, CASE
+                WHEN bool_or(outcome = 'quarantined') THEN 'quarantined'
+                WHEN bool_or(outcome = 'pending') THEN 'pending'
+                WHEN bool_and(outcome = 'refused') THEN 'refused'
+                ELSE 'settled' END AS state
+            FROM receipt_entry WHERE receipt_id = ANY($1::uuid[]) GROUP BY receipt_id
+        ) AS s
+        WHERE r.id = s.receipt_id AND r.state <> s.state
+        """,
+        sorted({r.receipt_id for r in rows}),
+    )

@@ -6,11 +6,14 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -21,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from baton_kit.tables import add_kit_tables
+from baton_kit.tables import add_edges_table, add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
@@ -29,6 +32,10 @@ kit = add_kit_tables(metadata)
 
 def _text(name: str) -> Column[Any]:
     return Column(name, Text, nullable=False, server_default=text("''"))
+
+
+def _bare(name: str) -> Column[Any]:
+    return Column(name, Text, nullable=False)
 
 
 def _time(name: str) -> Column[Any]:
@@ -169,9 +176,176 @@ proposed_merge = Table(
     Column("person_high", UUID(as_uuid=False), nullable=False),
     Column("receipt_id", UUID(as_uuid=False), nullable=False),
     _time("proposed_at"),
+    Column("kind", Text, nullable=False, server_default=text("'keys'")),
+    Column("score", SmallInteger, nullable=False, server_default=text("100")),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
     PrimaryKeyConstraint("person_low", "person_high", name="proposed_merge_pkey"),
+    Index(
+        "proposed_merge_open",
+        "proposed_at",
+        "person_low",
+        "person_high",
+        postgresql_where=text("state = 'open'"),
+    ),
 )
-"""Two persons that one delivery named as the same; nothing is merged by it."""
+"""Two persons that may be one: named so by one delivery (`keys`), or alike (`alike`). Nothing is merged by it.
+
+`receipt_id` is all zeros where no delivery named the two."""
+
+merge_edge = add_edges_table(metadata)
+"""The merges as they stand."""
+
+merge_decision = Table(
+    "merge_decision",
+    metadata,
+    Column("merge_id", UUID(as_uuid=False), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    _bare("decided_by"),
+    _bare("reason"),
+    _time("decided_at"),
+    PrimaryKeyConstraint("merge_id", "version", name="merge_decision_pkey"),
+)
+"""Who merged two leads (version 1) and who undid it (version 2), and why; only ever added to."""
+
+likeness = Table(
+    "likeness",
+    metadata,
+    Column("lead_id", UUID(as_uuid=False), ForeignKey("contact.lead_id", ondelete="CASCADE"), primary_key=True),
+    _bare("name"),
+    _bare("company"),
+    Index("likeness_company", "company", postgresql_using="gin", postgresql_ops={"company": "gin_trgm_ops"}),
+)
+"""Name and company as they are compared; goes with the contact."""
+
+likeness_round = Table(
+    "likeness_round",
+    metadata,
+    Column("the_only", SmallInteger, primary_key=True, autoincrement=False),
+    Column("after_lead", UUID(as_uuid=False)),
+    Column("started_at", DateTime(timezone=True)),
+)
+"""How far the search for leads that are alike has come; one row, held by the process that searches."""
+
+shared_key = Table(
+    "shared_key",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("shared", Boolean, nullable=False),
+    _bare("added_by"),
+    _time("added_at"),
+)
+"""`email:…` and `phone:…` that many persons share, or (not `shared`) that are one person's whatever the rule finds."""
+
+key_name = Table(
+    "key_name",
+    metadata,
+    _bare("key"),
+    _bare("name"),
+    _time("seen_at"),
+    PrimaryKeyConstraint("key", "name", name="key_name_pkey"),
+)
+"""Digests of the names that a key came with, where they differed."""
+
+source_credential = Table(
+    "source_credential",
+    metadata,
+    Column("source_id", Text, ForeignKey("source.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    _time("set_at"),
+    PrimaryKeyConstraint("source_id", "name", name="source_credential_pkey"),
+)
+"""What we show a provider (access token) or a provider shows us once (verify token), sealed for source and name."""
+
+fetch_job = Table(
+    "fetch_job",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("source_id", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("lookup_id", Text, nullable=False),
+    _text("form_id"),
+    Column("about", JSONB, nullable=False),
+    _time("occurred_at"),
+    Column("state", Text, nullable=False),
+    _text("reason"),
+    Column("attempt", Integer, nullable=False),
+    Column("malformed", Integer, nullable=False),
+    _time("due_at"),
+    _time("expires_at"),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("epoch", BigInteger, nullable=False),
+    _time("created_at"),
+    Column("settled_at", DateTime(timezone=True)),
+    Index("fetch_job_entry", "receipt_id", "ordinal", unique=True),
+    Index("fetch_job_due", "source_id", "due_at", postgresql_where=text("state = 'waiting'")),
+    Index("fetch_job_expires", "expires_at", postgresql_where=text("state = 'waiting'")),
+    Index("fetch_job_key", "source_id", "key"),
+)
+"""One pending entry that the provider has to be asked about. Ids only: it names no person."""
+
+fetch_state = Table(
+    "fetch_state",
+    metadata,
+    Column("source_id", Text, primary_key=True),
+    _time("served_at"),
+    Column("allowance", Double, nullable=False),
+    _time("refilled_at"),
+    Column("paused_until", DateTime(timezone=True)),
+    _text("pause_reason"),
+    Column("throttled", Integer, nullable=False),
+    Column("token_invalid_since", DateTime(timezone=True)),
+    _text("token_reason"),
+    Column("last_ok_at", DateTime(timezone=True)),
+)
+"""How much may be asked for a source now: the one row that all workers share."""
+
+erase_request = Table(
+    "erase_request",
+    metadata,
+    Column("source_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    _time("requested_at"),
+    Column("done_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("source_id", "key", name="erase_request_pkey"),
+    Index("erase_request_open", "requested_at", postgresql_where=text("done_at IS NULL")),
+)
+"""A provider ordered the person behind an entry to be forgotten; open while `done_at` is null."""
+
+provider_lead = Table(
+    "provider_lead",
+    metadata,
+    Column("source_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    _text("form_id"),
+    _time("occurred_at"),
+    _time("listed_at"),
+    Column("receipt_id", UUID(as_uuid=False)),
+    PrimaryKeyConstraint("source_id", "key", name="provider_lead_pkey"),
+    Index("provider_lead_day", "source_id", "occurred_at"),
+)
+"""A lead that the provider itself lists; `receipt_id` where only the list told of it, not the push."""
+
+reconcile_state = Table(
+    "reconcile_state",
+    metadata,
+    Column("source_id", Text, primary_key=True),
+    _time("watermark"),
+    Column("deep_at", DateTime(timezone=True)),
+    _time("due_at"),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("epoch", BigInteger, nullable=False),
+    Column("ran_at", DateTime(timezone=True)),
+    Column("failed_since", DateTime(timezone=True)),
+    _text("reason"),
+    Column("listed", BigInteger, nullable=False),
+    Column("found", BigInteger, nullable=False),
+)
+"""How far a source has been compared with its provider's own list, and how the last run ended."""
 
 import_file = Table(
     "import_file",

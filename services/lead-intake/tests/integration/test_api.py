@@ -1,9 +1,12 @@
+import base64
+import hmac
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from intake_samples import BODIES, SECRETS
+from sqlalchemy import text
 
 from baton.lead.v1 import lead_pb2
 from baton_kit import migration
@@ -63,6 +66,28 @@ async def test_the_secrets_of_a_source_are_sealed_and_never_shown(intake: Harnes
         assert SECRETS["tally"] not in answer.text
     [row] = await intake.fetch("SELECT sealed FROM source_secret")
     assert SECRETS["tally"].encode() not in row["sealed"]
+
+
+@pytest.mark.parametrize("provider", ["standard_webhooks", "tally"])
+async def test_a_source_whose_secret_cannot_be_opened_takes_nothing(intake: Harness[App], provider: str) -> None:
+    assert intake.public is not None
+    body = {"id": "broken", "provider": provider, "secrets": [SECRETS[provider]]}
+    assert (await intake.api.post("/v1/sources", json=body)).status_code == 201
+    async with intake.db.begin() as tx:
+        await tx.execute(text("UPDATE source_secret SET sealed = '\\x00'"))
+        await tx.execute(text("UPDATE source_version SET version = version + 1"))
+    await intake.app.sources.refresh()
+    lead, path = BODIES[provider]("k1", "anna@example.com"), "/v1/webhooks/broken"
+    at = str(int(intake.clock.now().timestamp()))
+    # The keys that a fault could leave in the secret's place, for whoever reads the code.
+    for key in (b"", b"\x00"):
+        signature = base64.b64encode(hmac.digest(key, lead, "sha256")).decode()
+        standard = base64.b64encode(hmac.digest(key, f"m1.{at}.".encode() + lead, "sha256")).decode()
+        headers = {
+            "content-type": "application/json", "tally-signature": signature, "webhook-id": "m1",
+            "webhook-timestamp": at, "webhook-signature": f"v1,{standard}",
+        }  # fmt: skip
+        assert (await intake.public.post(path, content=lead, headers=headers)).status_code == 401
 
 
 async def test_the_last_proof_of_a_source_cannot_be_removed(intake: Harness[App]) -> None:

@@ -2,11 +2,13 @@
 
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton_kit.apply import Subscription
 from sales_feedback.app import App
 from sales_feedback.handoffs import contact, offer
 from sales_feedback.history import keep
+from sales_feedback.merging import follow
 
 QUALIFIED: Subscription[App] = Subscription(
     group="sales-feedback.offer",
@@ -31,4 +33,12 @@ HISTORY: Subscription[App] = Subscription(
     handlers={DealImported: keep.deals_imported, FeedbackImported: keep.feedback_imported},
 )
 
-SUBSCRIPTIONS = (QUALIFIED, CONTACTS, HISTORY)
+MERGES: Subscription[App] = Subscription(
+    group="sales-feedback.merge",
+    topics=("baton.lead.v1",),
+    handlers={LeadMerged: follow.leads_merged, LeadUnmerged: follow.leads_merged},
+    # Sales hears of a lead when it is handed over.
+    ignores=frozenset({LeadCreated, TouchRecorded}),
+)
+
+SUBSCRIPTIONS = (QUALIFIED, CONTACTS, MERGES, HISTORY)

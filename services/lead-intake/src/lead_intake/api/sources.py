@@ -6,8 +6,9 @@ import hashlib
 import json
 import re
 import secrets as random_secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 import phonenumbers
@@ -23,7 +24,13 @@ from lead_intake import store
 from lead_intake.api.answers import PROBLEMS, Body, Moment, SourceId, app_of, plain
 from lead_intake.delivery import Incoming, Source, Unparsable
 from lead_intake.entry import Entry, entry_of, stored_key
-from lead_intake.sources import PROVIDERS
+from lead_intake.fetching import store as fetching_store
+from lead_intake.fetching.api import Credential, FetchingOut, fetchings
+from lead_intake.fetching.providers import CREDENTIALS
+from lead_intake.fetching.providers import SETTINGS as FETCHING_SETTINGS
+from lead_intake.identity.keys import Fault, rules_of
+from lead_intake.presets import PRESETS, Preset
+from lead_intake.sources import PROVIDERS, SETTINGS, TOKEN_ALWAYS
 from lead_intake.touches import TOUCH_KINDS
 
 router = APIRouter()
@@ -34,9 +41,15 @@ class NewSource(Body):
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", examples=["site-form"])
     provider: str = Field(examples=["generic"])
+    preset: str = Field(
+        default="", description="Fills in what `mapping` and `settings` leave open.", examples=["wpforms"]
+    )
     name: str = Field(default="", max_length=200)
     default_region: str = Field(default="", max_length=2, examples=["DE"])
     secrets: list[str] = Field(default_factory=list, max_length=10)
+    credentials: dict[str, Annotated[str, Field(min_length=8, max_length=4_000)]] = Field(
+        default_factory=dict, description="What the provider is shown or shows us: access_token, verify_token."
+    )
     mapping: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, str] = Field(default_factory=dict)
 
@@ -65,7 +78,7 @@ class Secret(BaseModel):
 
 
 class SourceOut(BaseModel):
-    """A source. `webhook_url` carries the token only in the answer that made it."""
+    """A source. `webhook_url` carries the token, and `verify_token` is given, only in the answer that made them."""
 
     id: str
     provider: str
@@ -74,8 +87,24 @@ class SourceOut(BaseModel):
     mapping: dict[str, Any]
     settings: dict[str, str]
     secrets: list[Secret]
+    credentials: list[Credential] = Field(default_factory=list)
     webhook_url: str
+    verify_token: str | None = None
+    fetching: FetchingOut | None = None
+    form_url: str | None = Field(default=None, description="Of a source with `form_page`: the page for the phone.")
     created_at: Moment
+
+
+class PresetOut(BaseModel):
+    """A preset: what it fills in, where its names come from, and how to set the tool up."""
+
+    id: str
+    name: str
+    provider: str
+    verified: str
+    steps: list[str]
+    mapping: dict[str, Any]
+    settings: dict[str, str]
 
 
 class Trial(Body):
@@ -115,7 +144,9 @@ async def list_sources(request: Request, caller: Caller = requires("sources:read
     """All sources; there are few, so that they come on one page."""
     async with app_of(request).db.begin() as tx:
         rows = await store.sources(tx)
-    return Page(items=[_source_out(row) for row in rows])
+        states = await fetchings(tx, rows)
+        given = await fetching_store.credentials(tx)
+    return Page(items=[_source_out(row, fetching=states.get(row.id), given=given) for row in rows])
 
 
 @router.post(
@@ -129,17 +160,24 @@ async def list_sources(request: Request, caller: Caller = requires("sources:read
 async def add_source(request: Request, body: NewSource, caller: Caller = requires("sources:write")) -> SourceOut:
     """Add a source. Without secrets its address carries a token, which is shown in this answer only."""
     app = app_of(request)
-    _check(body.provider, body.mapping, body.settings, body.default_region, body.secrets, adding=True)
-    token = "" if body.secrets else random_secrets.token_urlsafe(24)
+    preset = _preset(body)
+    mapping, settings = {**preset.mapping, **body.mapping}, {**preset.settings, **body.settings}
+    _check(body.provider, mapping, settings, body.default_region, body.secrets, adding=True)
+    _check_credentials(body)
+    token = "" if body.secrets and body.provider not in TOKEN_ALWAYS else random_secrets.token_urlsafe(24)
     now = app.clock.now()
+    credentials = dict(body.credentials)
+    verify_token = None
+    if "verify_token" in CREDENTIALS.get(body.provider, ()) and "verify_token" not in credentials:
+        verify_token = credentials["verify_token"] = random_secrets.token_urlsafe(24)
     secrets = tuple((new_id(), app.sources.sealed(body.id, s), now) for s in body.secrets)
     row = store.SourceRow(
         body.id,
         body.provider,
         body.name,
         body.default_region.upper(),
-        body.mapping,
-        body.settings,
+        mapping,
+        settings,
         hashlib.sha256(token.encode()).digest() if token else None,
         now,
         secrets,
@@ -149,9 +187,16 @@ async def add_source(request: Request, body: NewSource, caller: Caller = require
             raise Problem(409, "There is a source with this id", detail="Choose another id, or change that source.")
         for id, sealed, at in secrets:
             await store.insert_secret(tx, id=id, source_id=body.id, sealed=sealed, created_at=at)
+        for name, value in credentials.items():
+            sealed = app.sources.sealed_credential(body.id, name, value=value)
+            await fetching_store.put_credential(tx, source_id=body.id, name=name, sealed=sealed, at=now)
         await store.raise_source_version(tx)
+        states = await fetchings(tx, [row])
+        given = await fetching_store.credentials(tx, body.id)
     await app.sources.refresh()
-    return _source_out(row, token=token)
+    out = _source_out(row, token=token, fetching=states.get(row.id), given=given)
+    out.verify_token = verify_token
+    return out
 
 
 @router.get(
@@ -160,7 +205,9 @@ async def add_source(request: Request, body: NewSource, caller: Caller = require
 async def get_source(request: Request, id: SourceId, caller: Caller = requires("sources:read")) -> SourceOut:
     """One source."""
     async with app_of(request).db.begin() as tx:
-        return _source_out(await _source(tx, id))
+        row = await _source(tx, id)
+        states = await fetchings(tx, [row])
+        return _source_out(row, fetching=states.get(id), given=await fetching_store.credentials(tx, id))
 
 
 @router.patch(
@@ -193,8 +240,10 @@ async def change_source(
         _check(row.provider, row.mapping, row.settings, row.default_region, [], adding=False)
         await store.update_source(tx, row)
         await store.raise_source_version(tx)
+        states = await fetchings(tx, [row])
+        given = await fetching_store.credentials(tx, id)
     await app.sources.refresh()
-    return _source_out(row, token=token)
+    return _source_out(row, token=token, fetching=states.get(id), given=given)
 
 
 @router.post(
@@ -287,6 +336,40 @@ async def try_source(
     )
 
 
+@router.get(
+    "/v1/source-presets",
+    operation_id="list_source_presets",
+    summary="List the presets",
+    tags=["sources"],
+    responses=PROBLEMS,
+)
+async def list_source_presets(request: Request, caller: Caller = requires("sources:read")) -> Page[PresetOut]:
+    """Ready-made mappings and settings for `preset` of a new source; there are few, so that they come on one page."""
+    return Page(
+        items=[
+            PresetOut(
+                id=preset.id,
+                name=preset.name,
+                provider=preset.provider,
+                verified=preset.verified,
+                steps=list(preset.steps),
+                mapping=dict(preset.mapping),
+                settings=dict(preset.settings),
+            )
+            for preset in PRESETS.values()
+        ]
+    )
+
+
+def _preset(body: NewSource) -> Preset:
+    preset = PRESETS.get(body.preset) if body.preset else Preset("", "", "", (), {}, provider=body.provider)
+    if preset is None:
+        raise _invalid([("/preset", f"possible are {', '.join(PRESETS)}")])
+    if preset.provider != body.provider:
+        raise _invalid([("/preset", f"it is a preset of the provider {preset.provider}")])
+    return preset
+
+
 async def _source(tx: Any, id: str) -> store.SourceRow:
     rows = await store.sources(tx, id=id)
     if not rows:
@@ -294,7 +377,13 @@ async def _source(tx: Any, id: str) -> store.SourceRow:
     return rows[0]
 
 
-def _source_out(row: store.SourceRow, *, token: str = "") -> SourceOut:
+def _source_out(
+    row: store.SourceRow,
+    *,
+    token: str = "",
+    fetching: FetchingOut | None = None,
+    given: Sequence[tuple[str, str, bytes, datetime]] = (),
+) -> SourceOut:
     url = f"/v1/webhooks/{row.id}"
     if row.token_digest is not None:
         url += f"/{token or '{token}'}"
@@ -306,7 +395,10 @@ def _source_out(row: store.SourceRow, *, token: str = "") -> SourceOut:
         mapping=dict(row.mapping),
         settings=dict(row.settings),
         secrets=[Secret(id=id, created_at=at) for id, _, at in row.secrets],
+        credentials=[Credential(name=name, set_at=at) for source_id, name, _, at in given if source_id == row.id],
+        fetching=fetching,
         webhook_url=url,
+        form_url=url.replace("/webhooks/", "/forms/", 1) if row.settings.get("form_page") else None,
         created_at=row.created_at,
     )
 
@@ -333,7 +425,18 @@ def _check(
             faults.append((f"/secrets/{n}", problem))
     if adding and PROVIDERS[provider].NEEDS_SECRET and not secrets:
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
-    possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind"}
+    own = {**SETTINGS.get(provider, {}), **FETCHING_SETTINGS.get(provider, {})}
+    possible = {
+        "signature_header",
+        "signature_encoding",
+        "signature_prefix",
+        "secret_header",
+        "touch_kind",
+        "identity",
+        *own,
+    }
+    if provider == "generic":
+        possible |= {"form_page", "form_title", "form_campaign", "form_privacy_url"}
     faults += [
         (f"/settings/{name}", f"possible are {', '.join(sorted(possible))}") for name in settings.keys() - possible
     ]
@@ -342,8 +445,37 @@ def _check(
             faults.append((f"/settings/{name}", "the name of a header"))
     if settings.get("signature_encoding", "hex") not in ("hex", "base64"):
         faults.append(("/settings/signature_encoding", "hex or base64"))
+    faults += [
+        (f"/settings/{name}", "not of the form that this setting has")
+        for name, form in own.items()
+        if name in settings and not form.fullmatch(settings[name])
+    ]
+    if settings.get("form_page", "on") != "on":
+        faults.append(("/settings/form_page", "on, or leave it out"))
+    if "form_page" in settings and secrets:
+        faults.append(("/secrets", "a form in the browser keeps no secret: give none, the address carries a token"))
+    if not re.fullmatch(r"(https://[^\s\"'<>]{1,500})?", settings.get("form_privacy_url", "")):
+        faults.append(("/settings/form_privacy_url", "an address that begins with https://"))
+    if len(settings.get("form_title", "")) > 200 or len(settings.get("form_campaign", "")) > 100:
+        faults.append(("/settings", "form_title has at most 200 characters, form_campaign 100"))
     if settings.get("touch_kind", "form") not in TOUCH_KINDS:
         faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
+    if "identity" in settings:
+        try:
+            rules_of(settings["identity"])
+        except Fault as fault:
+            faults.append(("/settings/identity", str(fault)))
+    if faults:
+        raise _invalid(faults)
+
+
+def _check_credentials(body: NewSource) -> None:
+    possible = CREDENTIALS.get(body.provider, frozenset())
+    faults = [
+        (f"/credentials/{name}", f"possible are {', '.join(sorted(possible)) or 'none'}; plain characters only")
+        for name, value in body.credentials.items()
+        if name not in possible or not value.isascii() or not value.isprintable()
+    ]
     if faults:
         raise _invalid(faults)
 

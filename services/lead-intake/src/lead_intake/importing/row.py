@@ -21,6 +21,7 @@ from lead_intake import normalise
 from lead_intake.contact import stamp
 from lead_intake.delivery import Inquiry, Outcome, Source
 from lead_intake.entry import Entry, Person, entry_of, stored_key
+from lead_intake.identity.keys import keys_of, rules_of
 from lead_intake.importing import amounts, dates
 from lead_intake.importing.layout import CLOSED, Layout
 from lead_intake.touches import NOWHERE
@@ -91,6 +92,8 @@ class Reading:
     campaigns: Mapping[str, Campaign]
     received_at: datetime
     receipt_id: str
+    shared_keys: frozenset[str] = frozenset()
+    """Addresses and numbers that many share: they identify nobody by themselves."""
 
 
 def row_of(number: int, get: Callable[[str], str], reading: Reading) -> Row:
@@ -267,7 +270,16 @@ def _fact_row(number: int, told: Mapping[str, str], fact: Any, reading: Reading,
     email = normalise.email(told["email"]).lower() if told.get("email") else ""
     phone = normalise.phone(told["phone"], layout.default_region)[0] if told.get("phone") else ""
     lead = crm_key(layout, told.get("lead_id", ""))
-    keys = tuple(k for k in (lead, email and f"email:{email}", phone and f"phone:{phone}") if k)
+    named = keys_of(
+        rules_of("email, phone"),
+        source_id=reading.source_id,
+        fields={},
+        email=email,
+        phone=phone,
+        company_domain="",
+        shared=reading.shared_keys,
+    )
+    keys = (lead, *named) if lead else named
     if not keys:
         raise Refused("no_lead", _lead_field(layout))
     person = Person(
@@ -294,6 +306,7 @@ def _source(reading: Reading, kind: str) -> Source:
         "import",
         default_region=reading.layout.default_region,
         settings={"touch_kind": kind},
+        shared_keys=reading.shared_keys,
     )
 
 

@@ -22,6 +22,7 @@ from lead_intake import normalise, receive
 from lead_intake import store as ledger
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery, Entry
+from lead_intake.identity.shared import shared_keys
 from lead_intake.importing import records, row, store
 from lead_intake.importing.layout import Layout, layout_of
 from lead_intake.importing.row import Campaign, Reading, Row
@@ -180,7 +181,7 @@ async def _chunk(tx: Tx, one: store.Import, piece: bytes, *, receipt_id: str, no
         chunk.records, chunk.position = 1, began + found[0].end
         found = found[1:]
     campaigns = await _campaigns(tx, one, layout, found, chunk.header)
-    reading = Reading(one.source_id, layout, campaigns, now, receipt_id)
+    reading = Reading(one.source_id, layout, campaigns, now, receipt_id, await shared_keys(tx))
     keys = 0
     for turn, record in enumerate(found):
         number = chunk.records + 1

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
 from lead_intake.delivery import Incoming, Inquiry, Reply, Result, Source
-from lead_intake.sources import generic, google_ads, hubspot, standard_webhooks, tally, typeform
+from lead_intake.sources import (
+    calendly,
+    generic,
+    google_ads,
+    gravity_forms,
+    hubspot,
+    jotform,
+    linkedin,
+    meta,
+    standard_webhooks,
+    tally,
+    tiktok,
+    tilda,
+    typeform,
+    unbounce,
+    vk_lead_forms,
+    webflow,
+)
 
 
 class Provider(Protocol):
@@ -15,6 +33,12 @@ class Provider(Protocol):
 
     NEEDS_SECRET: bool
     """True where the provider always signs, so that a URL token alone is not enough."""
+
+    def handshake(self, incoming: Incoming, source: Source) -> Reply | None:
+        """The answer to what the provider asks before it sends anything, by GET or POST; None when it asks nothing.
+
+        Asked before `verify`, of a source whose token (if it has one) is right. Stores nothing, never raises.
+        """
 
     def verify(self, incoming: Incoming, source: Source, *, now: datetime) -> bool:
         """True when one of the source's secrets made this delivery. Constant time, raw bytes, never raises."""
@@ -39,4 +63,20 @@ PROVIDERS: Mapping[str, Provider] = {
     "typeform": typeform,
     "tally": tally,
     "hubspot": hubspot,
+    "jotform": jotform,
+    "gravity_forms": gravity_forms,
+    "webflow": webflow,
+    "unbounce": unbounce,
+    "calendly": calendly,
+    "tilda": tilda,
+    "vk_lead_forms": vk_lead_forms,
+    "meta": meta,
+    "linkedin": linkedin,
+    "tiktok": tiktok,
 }
+
+SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {"vk_lead_forms": vk_lead_forms.SETTINGS}
+"""What a provider needs to be told beside its secrets, with the form of each value."""
+
+TOKEN_ALWAYS = frozenset({"tiktok"})
+"""Whose signature cannot be relied on: their address carries a token, whatever else proves them."""

@@ -16,17 +16,28 @@ from datetime import datetime
 from typing import Any
 
 from lead_intake import mapping
+from lead_intake.calls import read_call
 from lead_intake.delivery import Incoming, Inquiry, Source, Unparsable
 from lead_intake.normalise import timestamp
 from lead_intake.reading import MAX_FIELDS, data_of
-from lead_intake.sources.plain import MAX_ENTRIES, any_same, kept, mac, no_secret_problem, receipt_reply
+from lead_intake.sources.plain import (
+    MAX_ENTRIES,
+    any_same,
+    each,
+    kept,
+    mac,
+    no_handshake,
+    no_secret_problem,
+    receipt_reply,
+)
 
-__all__ = ["NEEDS_SECRET", "kept", "parse", "reply", "secret_problem", "verify"]
+__all__ = ["NEEDS_SECRET", "handshake", "kept", "parse", "reply", "secret_problem", "verify"]
 
 NEEDS_SECRET = False
 # Never a bare "id": with many tools that is the form's, and every lead but the first would be a repeat.
 _IDS = ("submission_id", "submissionId", "submissionID", "entry_id", "entryId", "lead_id", "response_id", "responseId")
 
+handshake = no_handshake
 reply = receipt_reply
 secret_problem = no_secret_problem
 
@@ -42,7 +53,7 @@ def verify(incoming: Incoming, source: Source, *, now: datetime) -> bool:
         if in_hex:
             given = given.lower()
         return any_same(given, (d.hex() if in_hex else base64.b64encode(d) for d in digests))
-    return any_same(_presented(incoming, source), source.secrets)
+    return any_same(presented(incoming, source), source.secrets)
 
 
 def parse(incoming: Incoming, source: Source) -> list[Inquiry]:
@@ -52,11 +63,7 @@ def parse(incoming: Incoming, source: Source) -> list[Inquiry]:
         raise Unparsable("empty")
     if len(records) > MAX_ENTRIES:
         raise Unparsable("too_many_entries")
-    inquiries = []
-    for record in records:
-        if not isinstance(record, dict):
-            raise Unparsable("not_an_object")
-        inquiries.append(inquiry_of(record, source))
+    inquiries = [each(record, inquiry_of, source) for record in records]
     if len(inquiries) == 1 and not inquiries[0].key:
         key = incoming.headers.get("idempotency-key", "") or incoming.headers.get("webhook-id", "")
         if key:
@@ -69,10 +76,13 @@ def inquiry_of(record: dict[str, Any], source: Source, *, key: str = "") -> Inqu
     """One record by the declared paths, then by well-known names at any depth that a form tool uses."""
     fields = mapping.fields_by_path(record, source.mapping)
     mapping.fields_by_name(leaves(record), fields)
+    answers = mapping.answers_of(record, source.mapping)
+    if source.settings.get("touch_kind") == "call":
+        answers = read_call(fields, answers, source)
     return Inquiry(
         key=key or fields.pop("id", "") or next((as_id for n in _IDS if (as_id := mapping.as_text(record.get(n)))), ""),
         fields=fields,
-        answers=mapping.answers_of(record, source.mapping),
+        answers=answers,
         occurred_at=timestamp(fields.pop("occurred_at", "")),
         test=fields.pop("test", "").lower() in ("true", "1", "yes", "test"),
     )
@@ -110,7 +120,8 @@ def leaves(record: Any) -> Iterator[tuple[str, Any]]:
             return
 
 
-def _presented(incoming: Incoming, source: Source) -> str:
+def presented(incoming: Incoming, source: Source) -> str:
+    """The secret that a request shows in a header, by the source's settings; "" when it shows none."""
     header = str(source.settings.get("secret_header", "")).lower()
     if header:
         return incoming.headers.get(header, "")

@@ -6,8 +6,6 @@ Source: developers.google.com/google-ads/webhook/docs (overview, implementation,
 
 from __future__ import annotations
 
-import json
-import re
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +13,10 @@ from lead_intake import mapping
 from lead_intake.delivery import Incoming, Inquiry, Reply, Result, Source, Unparsable
 from lead_intake.normalise import timestamp
 from lead_intake.reading import json_object
-from lead_intake.sources.plain import any_same, no_secret_problem
+from lead_intake.sources.plain import any_same, kept_without, no_handshake, no_secret_problem
 
 NEEDS_SECRET = True
+handshake = no_handshake
 secret_problem = no_secret_problem
 
 _COLUMNS = {
@@ -33,7 +32,6 @@ _COLUMNS = {
     "JOB_TITLE": "job_title",
     "COUNTRY": "country",
 }
-_KEY = re.compile(rb'("google_key"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
 
 def verify(incoming: Incoming, source: Source, *, now: datetime) -> bool:
@@ -54,9 +52,9 @@ def parse(incoming: Incoming, source: Source) -> list[Inquiry]:
         if isinstance(column, dict) and isinstance(column.get("column_id"), str):
             flat[column["column_id"]] = column.get("string_value")
     fields = mapping.fields_by_path(flat, source.mapping)
-    for column_id, value in flat.items():
-        field = _COLUMNS.get(column_id, "")
-        if field and field not in fields and isinstance(value, str) and value:
+    for column_id, field in _COLUMNS.items():  # in this order: the address at work says more than the private one
+        value = flat.get(column_id)
+        if field not in fields and isinstance(value, str) and value:
             fields[field] = value
     mapping.fields_by_name(((name, v) for name, v in flat.items() if name not in _COLUMNS), fields)
     for name, ours in (
@@ -84,12 +82,4 @@ def reply(result: Result) -> Reply:
 
 
 def kept(incoming: Incoming) -> bytes:
-    body, count = _KEY.subn(rb'\1"removed"', incoming.body)
-    if count:
-        return body
-    try:  # the name itself was written with escapes
-        lead = json_object(incoming)
-    except Unparsable:
-        return incoming.body
-    lead.pop("google_key", None)
-    return json.dumps(lead).encode()
+    return kept_without(incoming, "google_key")

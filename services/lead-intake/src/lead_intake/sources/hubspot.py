@@ -13,15 +13,29 @@ from datetime import datetime
 from typing import Any
 
 from lead_intake import mapping
-from lead_intake.delivery import Incoming, Inquiry, Source, Unparsable
+from lead_intake.delivery import Incoming, Inquiry, Lookup, Source, Unparsable
 from lead_intake.normalise import timestamp
 from lead_intake.reading import MAX_FIELDS, data_of
-from lead_intake.sources.plain import MAX_ENTRIES, any_same, kept, mac, no_secret_problem, receipt_reply
+from lead_intake.sources.generic import presented
+from lead_intake.sources.plain import (
+    MAX_ENTRIES,
+    any_same,
+    each,
+    kept,
+    mac,
+    no_handshake,
+    no_secret_problem,
+    receipt_reply,
+)
 
-__all__ = ["NEEDS_SECRET", "kept", "parse", "reply", "secret_problem", "verify"]
+__all__ = ["NEEDS_SECRET", "handshake", "kept", "parse", "reply", "secret_problem", "verify"]
 
 NEEDS_SECRET = False
 TOLERANCE_MS = 300_000
+handshake = no_handshake
+CONTACTS = "0-1"
+INQUIRY_PROPERTIES = "recent_conversion_date,recent_conversion_event_name,num_conversion_events"
+"""Properties that change when a known contact sends a form again; a source can name its own."""
 reply = receipt_reply
 secret_problem = no_secret_problem
 
@@ -52,6 +66,8 @@ def verify(incoming: Incoming, source: Source, *, now: datetime) -> bool:
             ),
         )
     given = incoming.headers.get("x-hubspot-signature", "").lower()
+    if not given:  # a workflow may show an API key in a header instead
+        return any_same(presented(incoming, source), source.secrets)
     if incoming.headers.get("x-hubspot-signature-version", "").lower() == "v1":
         signed = body
     else:
@@ -66,22 +82,36 @@ def parse(incoming: Incoming, source: Source) -> list[Inquiry]:
         raise Unparsable("empty")
     if len(records) > MAX_ENTRIES:
         raise Unparsable("too_many_entries")
-    if not all(isinstance(record, dict) for record in records):
-        raise Unparsable("not_an_object")
-    return [_event(r) if "subscriptionType" in r else _record(r, source) for r in records]
+    return [each(record, _inquiry, source) for record in records]
 
 
-def _event(event: dict[str, Any]) -> Inquiry:
+def _inquiry(record: dict[str, Any], source: Source) -> Inquiry:
+    return _event(record, source) if "subscriptionType" in record else _record(record, source)
+
+
+def _event(event: dict[str, Any], source: Source) -> Inquiry:
     """A CRM event names a record but does not hold it. `eventId` is not unique: the key is composite."""
     kind = mapping.as_text(event["subscriptionType"])
     parts = ("portalId", "subscriptionId", "objectId", "propertyName", "occurredAt", "eventId")
     key = ":".join(mapping.as_text(event.get(part)) for part in parts)
     at = timestamp(event.get("occurredAt"))
-    if kind == "contact.privacyDeletion":
-        return Inquiry(key, {}, occurred_at=at, quarantined="privacy_deletion")
-    if kind.startswith("contact."):
-        return Inquiry(key, {}, occurred_at=at, quarantined="needs_lookup")
-    return Inquiry(key, {}, occurred_at=at, refused="not_a_lead")
+    contact_id = mapping.as_text(event.get("objectId"))
+    of_contact = kind.startswith("contact.") or mapping.as_text(event.get("objectTypeId")) == CONTACTS
+    if not of_contact or not contact_id:
+        return Inquiry(key, {}, occurred_at=at, refused="not_a_lead")
+    contact = f"contact:{mapping.as_text(event.get('portalId'))}:{contact_id}"
+    what = kind.rpartition(".")[2]
+    if what == "privacyDeletion":
+        return Inquiry(key, {}, occurred_at=at, refused="erase_requested", forgets=contact)
+    wanted = str(source.settings.get("inquiry_properties", INQUIRY_PROPERTIES)).split(",")
+    changed = mapping.as_text(event.get("propertyName"))
+    if what == "creation" or (what == "propertyChange" and changed in (name.strip() for name in wanted)):
+        # One form changes several properties at once: what one contact did in a minute is one inquiry.
+        minute = int(at.timestamp()) // 60 if at else 0
+        return Inquiry(
+            f"{contact}:{minute}", {}, occurred_at=at, lookup=Lookup(contact_id, about={"erased_as": contact})
+        )
+    return Inquiry(key, {}, occurred_at=at, refused="not_an_inquiry")
 
 
 def _record(record: dict[str, Any], source: Source) -> Inquiry:

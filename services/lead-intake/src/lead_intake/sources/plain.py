@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
 
-from lead_intake.delivery import Incoming, Outcome, Reply, Result
+from lead_intake.delivery import Incoming, Inquiry, Outcome, Reply, Result, Source, Unparsable
+from lead_intake.reading import json_object
 
 MAX_ENTRIES = 100
 """HubSpot's largest batch; nobody sends more."""
@@ -32,12 +38,49 @@ def any_same(given: str, candidates: Iterable[str | bytes]) -> bool:
     return found
 
 
+def each(record: Any, read: Callable[[dict[str, Any], Source], Inquiry], source: Source) -> Inquiry:
+    """One entry of a batch: what cannot be read of it waits in quarantine and does not hold up the others."""
+    if not isinstance(record, dict):
+        return Inquiry("", {}, quarantined="not_an_object")
+    try:
+        return read(record, source)
+    except Unparsable as error:
+        return Inquiry("", {}, quarantined=error.reason)
+
+
+def no_handshake(incoming: Incoming, source: Source) -> Reply | None:
+    """For providers that ask nothing before they send."""
+    return None
+
+
 def kept(incoming: Incoming) -> bytes:
     return incoming.body
 
 
+def kept_without(incoming: Incoming, name: str) -> bytes:
+    """The body without the value of the JSON key `name`, in which the provider sends a secret."""
+    body, count = _value_of(name).subn(rb'\1"removed"', incoming.body)
+    if count:
+        return body
+    try:  # the name itself was written with escapes
+        data = json_object(incoming)
+    except Unparsable:
+        return incoming.body
+    return json.dumps({key: value for key, value in data.items() if key != name}).encode()
+
+
+@lru_cache(maxsize=8)
+def _value_of(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb'("' + name.encode() + rb'"\s*:\s*)"(?:[^"\\]|\\.)*"')
+
+
 def no_secret_problem(secret: str) -> str:
     return "" if 8 <= len(secret) <= 500 else "a secret has 8 to 500 characters"
+
+
+def plain_200(result: Result) -> Reply:
+    """The receipt with exactly 200, for providers that repeat everything else."""
+    return dataclasses.replace(receipt_reply(result), status=200)
 
 
 def receipt_reply(result: Result) -> Reply:

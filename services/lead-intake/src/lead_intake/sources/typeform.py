@@ -14,11 +14,12 @@ from lead_intake import mapping
 from lead_intake.delivery import Incoming, Inquiry, Source, Unparsable
 from lead_intake.normalise import timestamp
 from lead_intake.reading import json_object
-from lead_intake.sources.plain import any_same, kept, mac, no_secret_problem, receipt_reply
+from lead_intake.sources.plain import any_same, kept, mac, no_handshake, no_secret_problem, receipt_reply
 
-__all__ = ["NEEDS_SECRET", "kept", "parse", "reply", "secret_problem", "verify"]
+__all__ = ["NEEDS_SECRET", "handshake", "kept", "parse", "reply", "secret_problem", "verify"]
 
 NEEDS_SECRET = False
+handshake = no_handshake
 reply = receipt_reply
 secret_problem = no_secret_problem
 

@@ -1,12 +1,13 @@
 """Every SQL statement about the time before Baton."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import RowMapping, select
 from sqlalchemy.dialects.postgresql import insert
 
 from baton_kit.db import Tx
+from sales_feedback.arrays import among
 from sales_feedback.history.answer import PastAnswer
 from sales_feedback.tables import imported_feedback
 
@@ -32,6 +33,6 @@ async def insert_answers(tx: Tx, answers: Sequence[PastAnswer], *, at: datetime)
     return set((await tx.execute(statement)).scalars())
 
 
-async def answers_of_lead(tx: Tx, lead_id: str) -> list[RowMapping]:
-    statement = select(imported_feedback).where(imported_feedback.c.lead_id == lead_id)
+async def answers_of_leads(tx: Tx, lead_ids: Iterable[str]) -> list[RowMapping]:
+    statement = select(imported_feedback).where(imported_feedback.c.lead_id == among(lead_ids))
     return list((await tx.execute(statement.order_by(imported_feedback.c.occurred_at))).mappings())

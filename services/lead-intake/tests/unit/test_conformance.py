@@ -1,0 +1,300 @@
+"""The one suite that every provider passes; what is special about one of them stands in `test_sources`."""
+
+import base64
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from intake_providers import EMAIL, PHONE, PUBLIC_URL, SAMPLES, Sample
+from intake_providers.sample import JSON
+
+from lead_intake.delivery import Incoming, Inquiry, Outcome, Result, Source, Unparsable
+from lead_intake.entry import delivery_of
+from lead_intake.sources import PROVIDERS
+
+NOW = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+EACH = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
+WHOLE = pytest.mark.parametrize(
+    "sample",
+    [sample for sample in SAMPLES.values() if not sample.names_only],
+    ids=[name for name, sample in SAMPLES.items() if not sample.names_only],
+)
+EXAMPLES = [
+    pytest.param(sample, file, expected, id=f"{name}-{file.stem}")
+    for name, sample in SAMPLES.items()
+    for file, expected in sample.examples()
+]
+BIG = 2**63 + 1
+
+
+def only(holds: Any) -> Any:
+    """Parametrise with the samples for which `holds`."""
+    found = {name: sample for name, sample in SAMPLES.items() if holds(sample)}
+    return pytest.mark.parametrize("sample", found.values(), ids=found.keys())
+
+
+def source(sample: Sample, **more: object) -> Source:
+    secrets = ("an-older-secret", sample.secret) if sample.secret else ()
+    base = Source(
+        sample.provider, sample.provider, secrets=secrets, default_region="ES", settings=sample.settings,
+        mapping=sample.mapping, credentials=sample.credentials,
+    )  # fmt: skip
+    return dataclasses.replace(base, **more)  # type: ignore[arg-type]
+
+
+def incoming(sample: Sample, body: bytes | None = None, *, now: datetime = NOW, key: str = "key-1") -> Incoming:
+    body = sample.body(key, EMAIL, PHONE) if body is None else body
+    return Incoming("POST", f"{PUBLIC_URL}/x", sample.headers(body, now=now, path="/x", key=key), body, "", NOW)
+
+
+def read(sample: Sample, body: bytes, **more: object) -> list[Inquiry]:
+    return PROVIDERS[sample.provider].parse(incoming(sample, body), source(sample, **more))
+
+
+def said(inquiry: Inquiry) -> dict[str, Any]:
+    """An inquiry as the expectation files write it: what is empty is left out."""
+    whole = {
+        "key": inquiry.key,
+        "fields": dict(inquiry.fields),
+        "answers": dict(inquiry.answers),
+        "occurred_at": inquiry.occurred_at.isoformat() if inquiry.occurred_at else "",
+        "test": inquiry.test,
+        "refused": inquiry.refused,
+        "quarantined": inquiry.quarantined,
+        "looked_up": dataclasses.asdict(inquiry.lookup) if inquiry.lookup else {},
+        "forgets": inquiry.forgets,
+    }
+    return {name: value for name, value in whole.items() if value}
+
+
+def test_every_provider_has_its_examples() -> None:
+    assert SAMPLES.keys() == PROVIDERS.keys()
+    for name, sample in SAMPLES.items():
+        assert (sample.folder / sample.lead) in [file for file, _ in sample.examples()], name
+
+
+# What is said
+
+
+@pytest.mark.parametrize(("sample", "file", "expected"), EXAMPLES)
+def test_an_example_is_read_as_its_expectation_says(sample: Sample, file: Path, expected: Any) -> None:
+    assert [said(inquiry) for inquiry in read(sample, file.read_bytes())] == expected
+
+
+@WHOLE
+def test_the_entry_keeps_the_provider_s_key_and_the_person(sample: Sample) -> None:
+    [entry] = read(sample, sample.body("key-1", EMAIL, PHONE))
+    assert sample.keyless or "key-1" in entry.key
+    assert (entry.fields["email"], entry.fields["phone"]) == (EMAIL, PHONE)
+    assert not entry.test
+
+
+@EACH
+def test_fields_that_nobody_knows_change_nothing(sample: Sample) -> None:
+    known = sample.fill("key-1", EMAIL, PHONE)
+    unknown = _with_unknown(known, nested=sample.codec is JSON)
+    assert unknown != known
+    [expected], [found] = read(sample, sample.codec.dump(known)), read(sample, sample.codec.dump(unknown))
+    assert said(found) == said(expected)
+
+
+@only(lambda s: not s.key_is_header and not s.keyless)
+def test_ids_beyond_two_to_the_53rd_stay_exact(sample: Sample) -> None:
+    body = sample.body("key-1", "a@example.com").replace(b'"key-1"', str(BIG).encode())
+    body = body.replace(b"key-1", str(BIG).encode())
+    [entry] = read(sample, body)
+    assert str(BIG) in entry.key
+
+
+@only(lambda s: s.as_test)
+def test_a_test_lead_is_known_as_one(sample: Sample) -> None:
+    assert sample.as_test is not None
+    body = sample.codec.dump(sample.as_test(sample.fill("key-1", EMAIL)))
+    assert [inquiry.test for inquiry in read(sample, body)] == [True]
+
+
+@only(lambda s: s.batch)
+def test_one_bad_entry_of_a_batch_does_not_hold_up_the_others(sample: Sample) -> None:
+    assert sample.batch is not None
+    good = [sample.fill(f"key-{n}", f"p{n}@example.com") for n in range(2)]
+    for bad in ("no object", None, 7, []):
+        entries = read(sample, sample.codec.dump(sample.batch([good[0], bad, good[1]])))
+        assert [bool(e.quarantined) for e in entries] == [False, True, False]
+        assert [e.fields.get("email") for e in entries] == ["p0@example.com", None, "p1@example.com"]
+
+
+@only(lambda s: s.names_only)
+def test_a_delivery_that_only_names_a_lead_says_what_to_ask_for(sample: Sample) -> None:
+    [entry] = read(sample, sample.body("key-1", EMAIL, PHONE))
+    assert entry.lookup is not None
+    assert (entry.lookup.id, "key-1" in entry.key) == ("key-1", True)
+    assert entry.fields == {}
+
+
+# Who sends it
+
+
+@only(lambda s: s.secret)
+def test_the_provider_s_own_signature_is_taken_with_any_active_secret(sample: Sample) -> None:
+    assert PROVIDERS[sample.provider].verify(incoming(sample), source(sample), now=NOW)
+
+
+@only(lambda s: s.secret)
+def test_another_secret_is_refused(sample: Sample) -> None:
+    other = source(sample, secrets=("whsec_" + base64.b64encode(b"z" * 32).decode(), "another-secret"))
+    assert not PROVIDERS[sample.provider].verify(incoming(sample), other, now=NOW)
+
+
+@only(lambda s: s.secret and s.proof == "body")
+def test_a_changed_byte_is_refused(sample: Sample) -> None:
+    good = incoming(sample)
+    before, after = (b"key-1", b"key-2") if sample.names_only else (b"anna", b"anne")
+    changed = dataclasses.replace(good, body=good.body.replace(before, after))
+    assert changed.body != good.body
+    assert not PROVIDERS[sample.provider].verify(changed, source(sample), now=NOW)
+
+
+@EACH
+def test_a_delivery_without_proof_is_refused(sample: Sample) -> None:
+    bare = dataclasses.replace(incoming(sample, b"{}"), headers={"content-type": sample.codec.content_type})
+    assert not PROVIDERS[sample.provider].verify(bare, source(sample), now=NOW)
+    assert not PROVIDERS[sample.provider].verify(bare, source(sample, secrets=()), now=NOW)
+
+
+@only(lambda s: s.secret and s.proof != "secret in the body")
+@settings(max_examples=50, deadline=None)
+@given(value=st.text(alphabet=st.characters(max_codepoint=255), max_size=200))
+def test_whatever_stands_in_the_headers_is_at_most_a_bad_signature(sample: Sample, value: str) -> None:
+    good = incoming(sample)
+    for name in good.headers:
+        if name != "content-type" and value.strip() != good.headers[name]:
+            strange = dataclasses.replace(good, headers=good.headers | {name: value})
+            if not name.endswith("-id"):
+                assert not PROVIDERS[sample.provider].verify(strange, source(sample), now=NOW)
+
+
+@only(lambda s: s.window)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_replay_outside_the_window_is_refused(sample: Sample, sign: int) -> None:
+    assert sample.window is not None
+    for offset, taken in ((sample.window - timedelta(seconds=5), True), (sample.window + timedelta(seconds=5), False)):
+        signed = incoming(sample, now=NOW + sign * offset)
+        assert PROVIDERS[sample.provider].verify(signed, source(sample), now=NOW) is taken, offset
+
+
+@only(lambda s: s.proof == "secret in the body")
+def test_a_secret_in_the_body_is_cut_out_of_what_is_kept(sample: Sample) -> None:
+    escaped = incoming(sample).body.replace(b'_key"', b'\\u005fkey"').replace(b'"secret"', b'"\\u0073ecret"')
+    for body in (incoming(sample).body, escaped):
+        kept = PROVIDERS[sample.provider].kept(incoming(sample, body))
+        assert sample.secret.encode() not in kept
+        assert EMAIL in kept.decode()
+
+
+# What is answered
+
+
+@EACH
+def test_the_answer_is_the_success_that_the_provider_demands_and_never_404(sample: Sample) -> None:
+    for outcome in Outcome:
+        reply = PROVIDERS[sample.provider].reply(Result("r", (outcome,), reason="no_identity"))
+        assert reply.status in sample.statuses
+        if sample.reply is not None:
+            assert (reply.status, reply.body) == sample.reply
+        else:
+            json.loads(reply.body)
+        assert EMAIL.encode() not in reply.body
+
+
+@only(lambda s: s.handshake)
+def test_the_question_before_the_first_delivery_is_answered_to_the_letter(sample: Sample) -> None:
+    asked = sample.handshake
+    assert asked is not None
+    url = f"{PUBLIC_URL}/x?{asked.query}" if asked.query else f"{PUBLIC_URL}/x"
+    question = Incoming(asked.method, url, {"content-type": "application/json"}, asked.body, "", NOW)
+    reply = PROVIDERS[sample.provider].handshake(question, source(sample))
+    assert reply is not None
+    assert (reply.status, reply.body, reply.content_type) == (asked.status, asked.answer, asked.content_type)
+    other = source(sample, settings={}, secrets=("another-secret",), credentials={})
+    refused = PROVIDERS[sample.provider].handshake(question, other)
+    assert refused is None or refused.body != asked.answer
+
+
+@EACH
+def test_a_delivery_is_never_taken_for_a_question(sample: Sample) -> None:
+    assert PROVIDERS[sample.provider].handshake(incoming(sample), source(sample)) is None
+
+
+# What may come
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def survived(sample: Sample, body: bytes) -> None:
+    arrived = incoming(sample, body)
+    PROVIDERS[sample.provider].verify(arrived, source(sample), now=NOW)
+    PROVIDERS[sample.provider].handshake(arrived, source(sample))
+    kept = PROVIDERS[sample.provider].kept(arrived)
+    try:
+        inquiries = PROVIDERS[sample.provider].parse(arrived, source(sample))
+    except Unparsable:
+        return
+    assert inquiries
+    delivery = delivery_of(arrived, source(sample), inquiries, body=kept)
+    for entry in delivery.entries:
+        entry.key.encode()  # what reaches the database is Unicode without NUL
+        assert "\x00" not in entry.key
+
+
+@EACH
+@settings(max_examples=150, deadline=None)
+@given(body=st.binary(max_size=300) | VALUES.map(lambda v: json.dumps(v).encode()))
+def test_any_bytes_are_read_or_said_to_be_unreadable(sample: Sample, body: bytes) -> None:
+    survived(sample, body)
+
+
+@EACH
+@settings(max_examples=100, deadline=None)
+@given(path=st.lists(st.integers(0, 50), max_size=4), value=VALUES)
+def test_any_value_at_any_place_of_a_real_body_is_survived(sample: Sample, path: list[int], value: object) -> None:
+    body = sample.fill("key-1", "a@example.com", PHONE)
+    node = body
+    for step in path:
+        children = list(node) if isinstance(node, dict) else list(range(len(node))) if isinstance(node, list) else []
+        if not children:
+            break
+        key = children[step % len(children)]
+        if not isinstance(node[key], dict | list) or step % 7 == 0:
+            node[key] = value
+            break
+        node = node[key]
+    survived(sample, sample.codec.dump(body))
+
+
+@EACH
+@settings(max_examples=50, deadline=None)
+@given(start=st.integers(0, 2_000), length=st.integers(0, 400), with_=st.binary(max_size=20))
+def test_a_damaged_body_is_survived(sample: Sample, start: int, length: int, with_: bytes) -> None:
+    body = sample.body("key-1", EMAIL, PHONE)
+    survived(sample, body[:start] + with_ + body[start + length :])
+
+
+def _with_unknown(node: Any, *, nested: bool, depth: int = 0) -> Any:
+    if not nested and depth == 2:
+        return node  # in a form further down are the parts of one answer
+    if isinstance(node, dict):
+        inner = {name: _with_unknown(value, nested=nested, depth=depth + 1) for name, value in node.items()}
+        return inner | {"x_unheard_of": {"deep": ["er"]} if nested else "of"}
+    if isinstance(node, list):
+        return [_with_unknown(value, nested=nested, depth=depth + 1) for value in node]
+    return node
