@@ -18,6 +18,7 @@ from lead_intake import features, normalise
 from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source
 from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
+from lead_intake.spam import suspicion
 from lead_intake.touches import Origin, origin_of
 
 LONGEST_KEY = 1_000
@@ -51,7 +52,8 @@ class Person:
 class Entry:
     """One entry of a delivery. It is open (`person` given), to be looked up, or settled before the ledger (`outcome`).
 
-    `forgets` is the key of an entry whose person is to be forgotten.
+    `forgets` is the key of an entry whose person is to be forgotten. `ordinal` is its place in the receipt where that
+    is not its place in the delivery: in a replay of some entries.
     """
 
     key: str
@@ -61,11 +63,12 @@ class Entry:
     reason: str = ""
     lookup: Lookup | None = None
     forgets: str = ""
+    ordinal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery, ready to be received."""
+    """One delivery, ready to be received; `request` is what a repair needs beside the body, sealed."""
 
     receipt_id: str
     source_id: str
@@ -76,6 +79,7 @@ class Delivery:
     entries: tuple[Entry, ...]
     reason: str = ""
     traceparent: str | None = None
+    request: bytes | None = None
     imported: bool = False
     """Of the past: its events say so, and travel on the lane that never delays the others."""
 
@@ -113,7 +117,7 @@ def unreadable(incoming: Incoming, source: Source, *, reason: str, body: bytes) 
 
 
 def refusal(source: Source, *, reason: str, at: datetime) -> Delivery:
-    """The receipt of a delivery that was turned away at the door; the body is not kept."""
+    """The receipt of a delivery that was turned away at the door."""
     entry = Entry("", at, outcome=Outcome.REFUSED, reason=reason)
     return Delivery(new_id(), source.id, source.provider, at, "", None, (entry,), reason=reason)
 
@@ -150,6 +154,8 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     identities = (*also, *identities)
     if not identities:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
+    if suspect := suspicion(told, source.settings, email=email):
+        return Entry(key, at, outcome=Outcome.QUARANTINED, reason=suspect)
     return Entry(
         key,
         at,

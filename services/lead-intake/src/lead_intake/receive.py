@@ -24,6 +24,7 @@ from lead_intake.entry import Delivery, Entry, Person
 from lead_intake.fetching.note import note
 from lead_intake.identity.keys import name_digest
 from lead_intake.identity.shared import Sighting, note_names
+from lead_intake.ledger.store import keep_requests
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -97,6 +98,7 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
         leads=list(writes.created.values()),
         touches=writes.touches,
     )
+    await keep_requests(tx, deliveries)
     failpoint("intake.after_insert")
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
     if writes.merges:  # rare, and only then worth asking whether they were merged before
@@ -118,6 +120,7 @@ async def quarantine(tx: Tx | Direct, delivery: Delivery, *, reason: str) -> Res
     await store.insert_batch(
         tx, deliveries=[delivery], states=["quarantined"], entries=_entry_rows([delivery], [settled])
     )
+    await keep_requests(tx, [delivery])
     return Result(delivery.receipt_id, tuple(s.outcome for s in settled), reason=reason)
 
 
@@ -263,7 +266,7 @@ def _entry_rows(deliveries: Sequence[Delivery], settled: Sequence[Sequence[Settl
     return [
         store.EntryRow(
             d.receipt_id,
-            ordinal,
+            ordinal if e.ordinal is None else e.ordinal,
             d.source_id,
             e.key,
             s.outcome.value,

@@ -10,6 +10,7 @@ from lead_intake.app import App, open_app
 from lead_intake.fetching import fetch, reconcile
 from lead_intake.identity.shared import share_for_ever
 from lead_intake.importing import run
+from lead_intake.ledger import bodies, count, replay
 from lead_intake.merging.propose import propose_for_ever
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
@@ -40,6 +41,21 @@ async def reconcile_sources(app: App) -> None:
     await reconcile.reconcile_for_ever(app)
 
 
+async def replay_receipts(app: App) -> None:
+    """Run the replays that were asked for."""
+    await replay.run_for_ever(app)
+
+
+async def count_ledger(app: App) -> None:
+    """Count the ledger for ever."""
+    await count.count_for_ever(app)
+
+
+async def empty_bodies(app: App) -> None:
+    """Empty the raw bodies that have had their time."""
+    await bodies.empty_for_ever(app)
+
+
 SERVICE: Service[App] = Service(
     name="lead-intake",
     package="lead_intake",
@@ -47,6 +63,7 @@ SERVICE: Service[App] = Service(
     open_app=open_app,
     create_api=create_api,
     create_public=create_public,
+    worker_notes=MappingProxyType({"ledger": count.note}),
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
     worker_tasks=MappingProxyType(
         {
@@ -55,6 +72,9 @@ SERVICE: Service[App] = Service(
             "reconcile": reconcile_sources,
             "proposals": propose_for_ever,
             "shared_keys": share_for_ever,
+            "replay": replay_receipts,
+            "ledger": count_ledger,
+            "bodies": empty_bodies,
             "imports": run.advance_for_ever,
             "imports.forget": run.forget_for_ever,
         }

@@ -305,7 +305,8 @@ def _source(reading: Reading, kind: str) -> Source:
         reading.source_id,
         "import",
         default_region=reading.layout.default_region,
-        settings={"touch_kind": kind},
+        # Whoever stands in the CRM was somebody's lead: what looks like spam at a form is none here.
+        settings={"touch_kind": kind, "spam": "accept"},
         shared_keys=reading.shared_keys,
     )
 
