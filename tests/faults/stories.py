@@ -17,6 +17,7 @@ import given as agreed
 from attribution_stories import closed, handed, merged
 from attribution_stories import created as lead_created
 from attribution_stories import touched as lead_touched
+from intake_calls import deliver, given_form
 from intake_samples import BODIES, SECRETS
 from intake_samples import meta as meta_tells_of
 from intake_samples import signed as as_provider
@@ -41,7 +42,8 @@ class Story:
     `given` fills a database and returns what the rest needs to know. A request is made by `act`, and again after the
     crash, as its sender would; a worker has `events` on its topics or timers of its own, and is through when `through`
     returns a row; a command is run again. `beside` opens what the role itself asks, and yields the settings by which it
-    finds it. Where a role commits in steps, `steps` are the places behind each commit but the last.
+    finds it. Where a role commits in steps, `steps` are the places behind each commit but the last. The tables `aside`
+    belong to other work that the role does in its own time.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Story:
     env: dict[str, str] = field(default_factory=dict)
     beside: Beside | None = None
     steps: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
     since: timedelta = timedelta(hours=1)
     """How long ago it was that `given` happened."""
 
@@ -103,6 +106,9 @@ INTAKE = [
 
 # --- lead-intake: a provider names leads, and is asked about them -------------------------------------------------
 
+LIKENESS = ("likeness", "likeness_round")
+LEDGER = ("ledger_mark", "ledger_hour", "ledger_change")
+
 ASK_AGAIN_AFTER = timedelta(days=8)
 """Longer than an entry may wait for a lookup."""
 
@@ -114,15 +120,9 @@ async def meta_source(h: Harness[Any], **settings: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-async def all_looked_through(h: Harness[Any]) -> None:
-    """There is nothing left to be proposed, so that what else a worker does is all that it does."""
-    await h.fetch("UPDATE likeness_round SET started_at = $1, after_lead = $2", h.clock.now(), f"{2**128 - 1:032x}")
-
-
 async def lead_pending(h: Harness[Any]) -> None:
     """Meta has named a lead, and nobody has asked about it yet."""
     await meta_source(h)
-    await all_looked_through(h)
     path = "/v1/webhooks/meta"
     sent = as_provider("meta", meta_tells_of("1"), now=h.clock.now(), path=path)
     assert h.public is not None
@@ -142,7 +142,6 @@ async def lead_quarantined(h: Harness[Any]) -> None:
 async def push_missed(h: Harness[Any]) -> None:
     """Meta lists a lead of which its push has not told; how often it may be asked about leads is used up for hours."""
     await meta_source(h, reconcile="on", form_ids=META_LEAD["form_id"], fetch_per_minute="1")
-    await all_looked_through(h)
     answer = await h.api.post("/v1/sources/meta/reconciliation")
     assert answer.status_code == 202, answer.text
     await h.fetch(
@@ -195,6 +194,7 @@ FETCHING = [
         ),
         lead_pending,
         through="SELECT 1 FROM fetch_job WHERE state = 'done'",
+        aside=(*LIKENESS, *LEDGER),
         beside=meta_beside,
     ),
     Story(
@@ -204,6 +204,7 @@ FETCHING = [
         ("fetch.before_expire_commit",),
         lead_pending,
         through="SELECT 1 FROM fetch_job WHERE state = 'quarantined'",
+        aside=(*LIKENESS, *LEDGER),
         since=ASK_AGAIN_AFTER,
     ),
     Story(
@@ -230,6 +231,7 @@ FETCHING = [
         through="SELECT 1 FROM reconcile_state WHERE ran_at IS NOT NULL",
         beside=meta_beside,
         steps=("reconcile.after_commit",),
+        aside=(*LIKENESS, *LEDGER),
     ),
 ]
 
@@ -277,7 +279,6 @@ async def number_of_many(h: Harness[Any]) -> None:
     """A telephone number has come with more names than one person has."""
     names = ("Anna Petrova", "Boris Ivanov", "Carla Ruiz", "Dmitri Orlov")
     await people_wrote(h, *({"phone": "+34600112201", "name": name} for name in names))
-    await all_looked_through(h)
 
 
 async def leads_merged(scene: Scene) -> Any:
@@ -318,6 +319,7 @@ IDENTITY = [
         ("propose.after_page", "propose.after_alike", "propose.before_commit"),
         two_leads_alike,
         through="SELECT 1 FROM proposed_merge",
+        aside=LEDGER,
     ),
     Story(
         "a number turns out to be shared",
@@ -326,6 +328,102 @@ IDENTITY = [
         ("identity.after_shared",),
         number_of_many,
         through="SELECT 1 FROM shared_key",
+        aside=(*LIKENESS, *LEDGER),
+    ),
+]
+
+# --- lead-intake: the ledger is repaired, counted and emptied -------------------------------------------------------
+
+BODY_DAYS = timedelta(days=31)
+"""Longer than the body of a settled receipt is kept."""
+
+
+async def mapping_mended(h: Harness[Any], *, many: int = 1) -> list[str]:
+    """Forms came whose fields nobody knew, and the mapping names them now; returns the receipts."""
+    url = await given_form(h)
+    forms = [{"submission_id": f"k{n}", "mailbox": f"anna{n}@example.com"} for n in range(many)]
+    receipts = [await deliver(h, url, json.dumps(form)) for form in forms]
+    answer = await h.api.patch("/v1/sources/form", json={"mapping": {"email": "mailbox"}})
+    assert answer.status_code == 200, answer.text
+    await h.app.commits.close()
+    return receipts
+
+
+async def replay_asked_for(h: Harness[Any]) -> None:
+    await mapping_mended(h, many=2)
+    answer = await h.api.post("/v1/receipts/replay", json={})
+    assert answer.status_code == 202, answer.text
+
+
+async def form_came_then(h: Harness[Any]) -> None:
+    """A form has come at the time of the service's clock; bodies that are older were emptied already."""
+    # Ids are made by the machine's clock, and the ledger reads the time from them.
+    with mock.patch("lead_intake.entry.new_id", functools.partial(new_id, h.clock.now())):
+        await people_wrote(h, {"email": "anna@example.com"})
+    await h.fetch(
+        "INSERT INTO ledger_mark (name, reached, at) "
+        "SELECT name, $1, $1 FROM unnest('{bodies.settled,bodies.refused,bodies.waiting}'::text[]) AS m (name)",
+        h.clock.now(),
+    )
+
+
+async def body_to_be_emptied(h: Harness[Any]) -> None:
+    """A body has had its time; there is nothing of the other kinds, and so far they were looked through."""
+    await form_came_then(h)
+    await h.fetch("UPDATE ledger_mark SET reached = now() WHERE name <> 'bodies.settled'")
+
+
+async def receipt_replayed(scene: Scene) -> Any:
+    return await scene.post(f"/v1/receipts/{scene.known[0]}/replay", json={})
+
+
+RECEIPTS = [
+    Story(
+        "a receipt is replayed",
+        "lead-intake",
+        ("api",),
+        (
+            "replay_receipt.after_lock",
+            "replay_receipt.after_take_out",
+            "replay_receipt.after_receive",
+            "replay_receipt.before_commit",
+        ),
+        mapping_mended,
+        act=receipt_replayed,
+    ),
+    Story(
+        "receipts are replayed one after the other",
+        "lead-intake",
+        ("worker",),
+        (
+            "replay_receipt.after_claim",
+            "replay_receipt.after_move",
+            "replay_receipt.after_commit",
+            "replay_receipt.after_take_out:2",
+        ),
+        replay_asked_for,
+        through="SELECT 1 FROM replay WHERE state = 'done'",
+        steps=("replay_receipt.after_commit", "replay_receipt.after_commit:2"),
+        aside=(*LIKENESS, *LEDGER),
+    ),
+    Story(
+        "the ledger is counted",
+        "lead-intake",
+        ("worker",),
+        ("ledger.after_new", "ledger.after_whole", "ledger.before_commit"),
+        form_came_then,
+        through="SELECT 1 FROM ledger_mark WHERE name = 'counted'",
+        aside=LIKENESS,
+    ),
+    Story(
+        "a body has had its time",
+        "lead-intake",
+        ("worker",),
+        ("bodies.after_empty",),
+        body_to_be_emptied,
+        through="SELECT 1 FROM receipt WHERE body IS NULL",
+        since=BODY_DAYS,
+        aside=(*LIKENESS, *LEDGER),
     ),
 ]
 
@@ -769,4 +867,4 @@ ATTRIBUTION = [
     ),
 ]
 
-STORIES = (*INTAKE, *FETCHING, *IDENTITY, *QUALIFICATION, *SALES, *ATTRIBUTION)
+STORIES = (*INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *QUALIFICATION, *SALES, *ATTRIBUTION)

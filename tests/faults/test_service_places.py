@@ -137,6 +137,7 @@ class Theatre:
             yield await stack.enter_async_context(scene(
                 self.server, template, self.nursery, service=story.service, argv=story.argv, env=env, key=key,
                 known=known, bootstrap=self.kafka if needs_kafka(story) else "127.0.0.1:1", directory=self.directory,
+                aside=story.aside,
             ))  # fmt: skip
 
 
