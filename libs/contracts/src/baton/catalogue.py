@@ -40,6 +40,14 @@ TOPICS: Mapping[str, Topic] = {
         restricted=True,
         events=(contact_pb2.ContactChanged,),
     ),
+    'baton.erasure.v1': Topic(
+        name='baton.erasure.v1',
+        owner='lead-intake',
+        partitions=12,
+        config={'cleanup.policy': 'delete', 'retention.ms': '-1', 'max.message.bytes': '1048576'},
+        restricted=False,
+        events=(lead_pb2.LeadErased,),
+    ),
     'baton.qualification.v1': Topic(
         name='baton.qualification.v1',
         owner='qualification',

@@ -87,6 +87,8 @@ def delivery_of(
             digest = digest or hashlib.sha256(incoming.body).hexdigest()
             # No id: the same bytes on the same day are a repeat, the same form next month is a new inquiry.
             key = f"sha256:{digest}:{ordinal}:{incoming.received_at:%Y%m%d}"
+        elif key == inquiry.fields.get("phone"):
+            key = "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         entries.append(entry_of(inquiry, source, key=key, received_at=incoming.received_at))
     return Delivery(
         receipt_id=new_id(),
@@ -191,8 +193,13 @@ def contact_of(
 
 
 def stored_key(key: str) -> str:
-    """A provider's key as the ledger keeps it: no controls, at most `LONGEST_KEY`, longer ones by digest."""
+    """A provider's key as the ledger keeps it: no controls, at most `LONGEST_KEY`, longer ones by digest.
+
+    A key outlives the person it came with: one that holds an address is kept by digest as well.
+    """
     cleaned = normalise.text(key, LONGEST_KEY + 1)
+    if "@" in cleaned:
+        return "sha256:" + hashlib.sha256(cleaned.lower().encode("utf-8", "surrogatepass")).hexdigest()
     if len(cleaned) > LONGEST_KEY:
         return "long:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return cleaned

@@ -6,9 +6,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from baton.lead.v1.contact_pb2 import ContactChanged
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadFeatures, LeadMerged, LeadUnmerged, TouchKind, TouchRecorded
+from baton.lead.v1.lead_pb2 import (
+    LeadCreated,
+    LeadErased,
+    LeadFeatures,
+    LeadMerged,
+    LeadUnmerged,
+    TouchKind,
+    TouchRecorded,
+)
 from baton_kit.edges import Edge
 from baton_kit.envelope import Event, event
+from baton_kit.forgotten import Forgotten
 from lead_intake.contact import stamp
 from lead_intake.entry import Delivery, Entry, Person
 from lead_intake.touches import TOUCH_KINDS
@@ -60,6 +69,25 @@ def touch_recorded(d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: 
 
 def contact_changed(d: Delivery, p: Person, contact: ContactChanged, *, at: datetime) -> Event:
     return _event(contact, d, key=contact.lead_id, at=at, id=p.contact_event)
+
+
+def lead_erased(one: Forgotten) -> Event:
+    body = LeadErased(
+        lead_id=one.lead_id,
+        sequence=one.sequence,
+        erasure_id=one.erasure_id,
+        reason=one.reason,
+        key_id=one.key_id,
+    )
+    body.occurred_at.FromDatetime(one.erased_at)
+    if one.asked_at is not None:
+        body.asked_at.FromDatetime(one.asked_at)
+    return event(body, key=one.lead_id, occurred_at=one.erased_at)
+
+
+def contact_erased(lead_id: str, *, at: datetime) -> Event:
+    """The tombstone: compaction drops every earlier contact of the key."""
+    return Event(ContactChanged.DESCRIPTOR.full_name, lead_id, None, at)
 
 
 def merge_told(edge: Edge, decision: Decision, *, lead_id: str, sequence: int) -> Event:

@@ -8,11 +8,12 @@ then row locks in the order of the ids, then writes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from baton_kit import forgotten
 from baton_kit.db import Direct, Tx
 from baton_kit.edges import Families, families_of
 from baton_kit.envelope import Event
@@ -20,6 +21,7 @@ from baton_kit.failpoint import failpoint
 from lead_intake import contact, events, features, store
 from lead_intake.delivery import Outcome, Result
 from lead_intake.entry import Delivery, Entry, Person
+from lead_intake.erasing.cut import without
 from lead_intake.fetching.note import note
 from lead_intake.identity.keys import name_digest
 from lead_intake.identity.shared import Sighting, note_names
@@ -75,6 +77,9 @@ async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> 
 
     # 3. Two keys of one person may arrive in two transactions: the lead's row makes them follow each other.
     leads = await store.lock_leads(tx, sorted(set(persons.values())))
+    if firsts:  # repeats only: what comes again of a forgotten person leaves no body behind
+        gone = await forgotten.forgotten(tx, {first.lead_id for first in firsts.values() if first.lead_id})
+        deliveries = [_without(d, firsts, gone) for d in deliveries] if gone else deliveries
     failpoint("intake.after_reads")
 
     # 4. Pure from here: no clock, no database.
@@ -229,6 +234,14 @@ def result_of(d: Delivery, settled: Sequence[Settled]) -> Result:
         reason=next((s.reason for s in settled if s.reason), ""),
         lead_ids=tuple(s.lead_id for s in settled),
     )
+
+
+def _without(d: Delivery, firsts: Mapping[tuple[str, str], store.FirstEntry], gone: set[str]) -> Delivery:
+    firsts_of = [firsts.get((d.source_id, e.key)) for e in d.entries]
+    ordinals = {n for n, first in enumerate(firsts_of) if first is not None and first.lead_id in gone}
+    if not ordinals or d.body is None:
+        return d
+    return replace(d, body=without(d.body, entries=len(d.entries), ordinals=ordinals))
 
 
 def lock_of(key: str) -> int:

@@ -25,10 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
+from baton_kit.forgotten import add_forgotten_table
 from baton_kit.tables import add_edges_table, add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
+erased_lead = add_forgotten_table(metadata)
 
 
 def _text(name: str) -> Column[Any]:
@@ -111,6 +113,12 @@ receipt_entry = Table(
         "key",
         unique=True,
         postgresql_where=text("outcome IN ('created', 'matched', 'touch_only', 'pending')"),
+    ),
+    Index("receipt_entry_repeats", "lead_id", postgresql_where=text("outcome = 'duplicate'")),
+    Index(
+        "receipt_entry_leadless",
+        "receipt_id",
+        postgresql_where=text("lead_id IS NULL AND outcome <> 'refused'"),
     ),
 )
 """One row an entry with its outcome; the partial unique index is what makes a repeat a repeat."""
@@ -246,6 +254,16 @@ key_name = Table(
     PrimaryKeyConstraint("key", "name", name="key_name_pkey"),
 )
 """Digests of the names that a key came with, where they differed."""
+
+lead_search = Table(
+    "lead_search",
+    metadata,
+    Column("lead_id", UUID(as_uuid=False), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("words", Text, nullable=False),
+    Index("lead_search_words", "words", postgresql_using="gin", postgresql_ops={"words": "gin_trgm_ops"}),
+)
+"""The words by which a lead is found, of the contact's version `sequence`."""
 
 source_credential = Table(
     "source_credential",

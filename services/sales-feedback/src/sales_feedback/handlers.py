@@ -1,10 +1,11 @@
 """Which event goes to which use case. Read this file first."""
 
 from baton.lead.v1.contact_pb2 import ContactChanged
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton_kit.apply import Subscription
 from sales_feedback.app import App
+from sales_feedback.erasing import erase
 from sales_feedback.handoffs import contact, offer
 from sales_feedback.merging import follow
 
@@ -24,6 +25,14 @@ CONTACTS: Subscription[App] = Subscription(
     gather_seconds=0.05,  # a rep reads it seconds later
 )
 
+# Apart from the contacts: one of them that is parked must not hold up that its person is forgotten.
+ERASURES: Subscription[App] = Subscription(
+    group="sales-feedback.erase",
+    topics=("baton.erasure.v1",),
+    handlers={LeadErased: erase.leads_erased},
+)
+
+
 MERGES: Subscription[App] = Subscription(
     group="sales-feedback.merge",
     topics=("baton.lead.v1",),
@@ -32,4 +41,4 @@ MERGES: Subscription[App] = Subscription(
     ignores=frozenset({LeadCreated, TouchRecorded}),
 )
 
-SUBSCRIPTIONS = (QUALIFIED, CONTACTS, MERGES)
+SUBSCRIPTIONS = (QUALIFIED, CONTACTS, ERASURES, MERGES)

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from baton_kit import forgotten
 from baton_kit.edges import families_of
 from baton_kit.policy import Caller, requires
 from sales_feedback.deals import store as deal_store
@@ -57,11 +58,21 @@ async def lead_timeline(request: Request, lead_id: PathId, caller: Caller = requ
         ids = [one.id for one in handoffs]
         changes = await handoff_store.history(tx, ids)
         told = await handoff_store.feedback_of(tx, ids)
+        gone = await forgotten.one(tx, lead_id)
         deals = await deal_store.history_of_leads(tx, members)
     items = [_handoff_item(dict(row)) for row in changes]
     items += [_feedback_item(dict(row)) for row in told]
     items += [_deal_item(dict(row)) for row in deals]
     items.sort(key=lambda item: (item.at, item.detail["version"]))
+    if gone is not None:
+        items.append(
+            TimelineItem(
+                at=gone["erased_at"],
+                kind="erased",
+                title="Contact, notes and raw bodies were deleted",
+                detail={"erasure_id": gone["erasure_id"], "version": gone["sequence"]},
+            )
+        )
     return Timeline(lead_id=lead_id, as_of=app.clock.now(), items=items)
 
 

@@ -31,7 +31,8 @@ async def test_every_example_of_a_handled_event_is_applied(sales: Sales, name: s
     assert await sales.harness.fetch("SELECT * FROM parked") == []
     rows = await sales.harness.fetch(
         "SELECT lead_id FROM handoff UNION ALL SELECT lead_id FROM contact "
-        "UNION ALL SELECT $1 FROM merge_edge WHERE $1 IN (source, target)",
+        "UNION ALL SELECT $1 FROM merge_edge WHERE $1 IN (source, target) "
+        "UNION SELECT lead_id FROM erased_lead",
         body.lead_id,  # type: ignore[attr-defined]
     )
     assert FOUND

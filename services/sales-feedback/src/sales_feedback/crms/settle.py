@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from baton_kit import forgotten
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from sales_feedback.app import App
 from sales_feedback.crms import store
 from sales_feedback.crms.configured import get_crm
 from sales_feedback.crms.crm import Crm
-from sales_feedback.crms.seen import Reading, read
+from sales_feedback.crms.seen import Reading, read, without_free_text
 from sales_feedback.crms.store import CrmDeal
 from sales_feedback.deals import deal as machine
 from sales_feedback.deals import store as deal_store
@@ -33,6 +34,7 @@ async def settle(tx: Tx, app: App, crm: Crm, seen: Sequence[CrmDeal]) -> dict[st
     # 2. Locks in the order of the house: what the CRM said (held), handoffs, deals.
     before = await deal_store.find_in_crm(tx, crm.id, readings)
     leads = {reading.lead_id for reading in readings.values() if reading.lead_id}
+    gone = await forgotten.hold_shared(tx, leads)
     handoffs = await handoff_store.lock_of_leads(tx, leads | {deal.lead_id for deal in before.values()})
     deals = await deal_store.lock_in_crm(tx, crm.id, readings)
     failpoint("sales.settle.locked")
@@ -45,6 +47,8 @@ async def settle(tx: Tx, app: App, crm: Crm, seen: Sequence[CrmDeal]) -> dict[st
     for one in seen:
         reading = readings[one.crm_deal_id]
         state, reason = _standing(reading, handoffs)
+        if reading.lead_id in gone:
+            one = replace(one, seen=without_free_text(one.seen, crm.mapping))
         outcomes[one.crm_deal_id] = replace(one, lead_id=reading.lead_id, state=state, reason=reason)
         if state == "settled":
             deal = deals.get(one.crm_deal_id)

@@ -183,6 +183,57 @@ class TouchRecorded(_message.Message):
 Global___TouchRecorded: _TypeAlias = TouchRecorded  # noqa: Y015
 
 @_typing.final
+class LeadErased(_message.Message):
+    """The person behind a lead was forgotten: contact rows, notes, raw bodies and click ids are deleted, facts stay.
+    On a topic of its own that is kept for ever: it is the erasure log, applied before a restored database serves.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAD_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    ERASURE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ASKED_AT_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    lead_id: _builtins.str
+    sequence: _builtins.int
+    """The version of the lead, as of the other events about it."""
+    erasure_id: _builtins.str
+    """One request; the leads of one person share it."""
+    reason: _builtins.str
+    """person_request | consent_withdrawn | purpose_ended | unlawful | provider_request | legal_duty"""
+    key_id: _builtins.str
+    """The API key that ordered it (its id, which names no person)."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp:
+        """When lead-intake deleted what it had."""
+
+    @_builtins.property
+    def asked_at(self) -> _timestamp_pb2.Timestamp:
+        """When the person or the provider asked for it."""
+
+    def __init__(
+        self,
+        *,
+        lead_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        erasure_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        asked_at: _timestamp_pb2.Timestamp | None = ...,
+        key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "erasure_id", b"erasure_id", "key_id", b"key_id", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "reason", b"reason", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeadErased: _TypeAlias = LeadErased  # noqa: Y015
+
+@_typing.final
 class LeadMerged(_message.Message):
     """Two leads are one person. The merge is an edge from one lead to the other; no fact is rewritten: what came under
     either id keeps it, and readers resolve the canonical lead by following the edges (`from_lead_id` to
