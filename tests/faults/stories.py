@@ -25,7 +25,8 @@ from provider_server import META_LEAD, TOKEN, meta_lead, open_providers
 from sales_words import HUBSPOT_SECRET, PUBLIC_URL, Sales, changed, contact, forgotten, qualified, sign
 from scene import Scene
 
-from baton_kit.envelope import Event
+from baton.lead.v1.lead_pb2 import LeadErased
+from baton_kit.envelope import Event, event
 from baton_kit.ids import new_id
 from baton_kit.testing import Harness
 from lead_intake.fetching import fetch
@@ -108,6 +109,8 @@ INTAKE = [
 
 LIKENESS = ("likeness", "likeness_round")
 LEDGER = ("ledger_mark", "ledger_hour", "ledger_change")
+SEARCH = ("lead_search", "inbox", "consumer_offset")
+"""Intake reads its own contacts back."""
 
 ASK_AGAIN_AFTER = timedelta(days=8)
 """Longer than an entry may wait for a lookup."""
@@ -194,7 +197,7 @@ FETCHING = [
         ),
         lead_pending,
         through="SELECT 1 FROM fetch_job WHERE state = 'done'",
-        aside=(*LIKENESS, *LEDGER),
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
         beside=meta_beside,
     ),
     Story(
@@ -204,7 +207,7 @@ FETCHING = [
         ("fetch.before_expire_commit",),
         lead_pending,
         through="SELECT 1 FROM fetch_job WHERE state = 'quarantined'",
-        aside=(*LIKENESS, *LEDGER),
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
         since=ASK_AGAIN_AFTER,
     ),
     Story(
@@ -231,7 +234,7 @@ FETCHING = [
         through="SELECT 1 FROM reconcile_state WHERE ran_at IS NOT NULL",
         beside=meta_beside,
         steps=("reconcile.after_commit",),
-        aside=(*LIKENESS, *LEDGER),
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
     ),
 ]
 
@@ -319,7 +322,7 @@ IDENTITY = [
         ("propose.after_page", "propose.after_alike", "propose.before_commit"),
         two_leads_alike,
         through="SELECT 1 FROM proposed_merge",
-        aside=LEDGER,
+        aside=(*LEDGER, *SEARCH),
     ),
     Story(
         "a number turns out to be shared",
@@ -328,7 +331,7 @@ IDENTITY = [
         ("identity.after_shared",),
         number_of_many,
         through="SELECT 1 FROM shared_key",
-        aside=(*LIKENESS, *LEDGER),
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
     ),
 ]
 
@@ -404,7 +407,7 @@ RECEIPTS = [
         replay_asked_for,
         through="SELECT 1 FROM replay WHERE state = 'done'",
         steps=("replay_receipt.after_commit", "replay_receipt.after_commit:2"),
-        aside=(*LIKENESS, *LEDGER),
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
     ),
     Story(
         "the ledger is counted",
@@ -413,7 +416,7 @@ RECEIPTS = [
         ("ledger.after_new", "ledger.after_whole", "ledger.before_commit"),
         form_came_then,
         through="SELECT 1 FROM ledger_mark WHERE name = 'counted'",
-        aside=LIKENESS,
+        aside=(*LIKENESS, *SEARCH),
     ),
     Story(
         "a body has had its time",
@@ -423,6 +426,87 @@ RECEIPTS = [
         body_to_be_emptied,
         through="SELECT 1 FROM receipt WHERE body IS NULL",
         since=BODY_DAYS,
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
+# --- lead-intake: a person is forgotten, and found until then -------------------------------------------------------
+
+SWEEP_AFTER = timedelta(days=3)
+"""Longer than the last tombstone of an erasure is waited for."""
+
+
+async def person_known(h: Harness[Any]) -> str:
+    """Somebody has written, and whatever follows from that was done."""
+    [lead] = await people_wrote(h, {"email": "anna@example.com", "name": "Anna Petrova"})
+    await h.fetch("UPDATE likeness_round SET started_at = $1, after_lead = $2", h.clock.now(), f"{2**128 - 1:032x}")
+    await h.fetch("DELETE FROM outbox")
+    return lead
+
+
+async def order_to_forget(h: Harness[Any]) -> None:
+    await person_known(h)
+    await h.fetch(
+        "INSERT INTO erase_request (source_id, key, receipt_id, requested_at) "
+        "SELECT source_id, key, receipt_id, $1 FROM receipt_entry",
+        h.clock.now(),
+    )
+
+
+async def person_forgotten(h: Harness[Any]) -> None:
+    lead = await person_known(h)
+    answer = await h.api.post(f"/v1/leads/{lead}/erase", json={}, headers={"Idempotency-Key": "e"})
+    assert answer.status_code == 200, answer.text
+
+
+async def person_erased(scene: Scene) -> Any:
+    return await scene.post(f"/v1/leads/{scene.known}/erase", json={}, headers={"Idempotency-Key": "e"})
+
+
+def erased(lead: str) -> Event:
+    """The order to forget, as the other services hear of it."""
+    at = now()
+    body = LeadErased(lead_id=lead, sequence=9, erasure_id=new_id(), reason="person_request")
+    body.occurred_at.FromDatetime(at)
+    return event(body, key=lead, occurred_at=at)
+
+
+ERASING = [
+    Story(
+        "a person is forgotten",
+        "lead-intake",
+        ("api",),
+        ("intake.erase.locked", "intake.erase.noted", "intake.erase.deleted", "intake.erase.before_commit"),
+        person_known,
+        act=person_erased,
+    ),
+    Story(
+        "a provider orders to forget a person",
+        "lead-intake",
+        ("worker",),
+        ("intake.order.read", "intake.order.before_commit"),
+        order_to_forget,
+        through="SELECT 1 FROM erase_request WHERE done_at IS NOT NULL",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "a tombstone is written once more",
+        "lead-intake",
+        ("worker",),
+        ("intake.sweep.held", "intake.sweep.before_commit"),
+        person_forgotten,
+        through="SELECT 1 FROM erased_lead WHERE swept_at IS NOT NULL",
+        since=SWEEP_AFTER,
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "a contact is kept to be searched",
+        "lead-intake",
+        ("worker",),
+        ("intake.search.held", "intake.search.kept"),
+        person_known,
+        events=lambda lead: [contact(lead, sequence=9)],
+        through="SELECT 1 FROM lead_search",
         aside=(*LIKENESS, *LEDGER),
     ),
 ]
@@ -493,6 +577,12 @@ async def merged_and_handed_over(h: Harness[Any]) -> list[Event]:
     rests = handed("lead-1", "SUPERSEDED", sequence=2)
     rests.body.cycle = 1
     return [rests]
+
+
+async def decided_and_erased(h: Harness[Any]) -> list[Event]:
+    await agreed.activate(h, await agreed.people(h))
+    await h.receive([agreed.created("lead-1", at=now() - timedelta(minutes=30), **agreed.GOOD)])
+    return [erased("lead-1")]
 
 
 async def points_fade(h: Harness[Any]) -> None:
@@ -601,6 +691,15 @@ QUALIFICATION = [
         env={"BATON_DUE_POLL_SECONDS": "3600"},
     ),
     Story(
+        "a person is forgotten",
+        "qualification",
+        ("worker",),
+        ("qualification.erase.noted", "qualification.erase.done"),
+        decided_and_erased,
+        events=lambda known: known,
+        env={"BATON_DUE_POLL_SECONDS": "3600"},
+    ),
+    Story(
         "leads that came before any agreement are decided",
         "qualification",
         ("worker",),
@@ -670,6 +769,11 @@ async def contact_and_note(h: Harness[Any]) -> list[Event]:
     answer = await sales.post(f"/v1/handoffs/{handoff}/reject", {"reason": "too_small", "note": "Anna is leaving"})
     assert answer.status_code == 200, answer.text
     return [contact("lead-2", sequence=2, name="Boris Petrov"), forgotten("lead-1")]
+
+
+async def worked_and_erased(h: Harness[Any]) -> list[Event]:
+    await contact_and_note(h)
+    return [erased("lead-1")]
 
 
 DEAL_WON = (
@@ -795,7 +899,16 @@ SALES = [
         env=QUICK,
     ),
     Story(
-        "a person is forgotten",
+        "a person is erased",
+        "sales-feedback",
+        ("worker",),
+        ("sales.erase.held", "sales.erase.locked", "sales.erase.deleted", "sales.erase.recorded"),
+        worked_and_erased,
+        events=lambda known: known,
+        env=QUICK,
+    ),
+    Story(
+        "a contact ends",
         "sales-feedback",
         ("worker",),
         ("sales.contact.kept", "sales.contact.erased"),
@@ -815,6 +928,11 @@ async def touches_known(h: Harness[Any]) -> list[Event]:
 
 async def leads_unknown(h: Harness[Any]) -> list[Event]:
     return [lead_created("lead-1"), lead_created("lead-2")]
+
+
+async def touched_and_erased(h: Harness[Any]) -> list[Event]:
+    await h.receive([lead_touched("lead-1", id="t1")])
+    return [erased("lead-1")]
 
 
 async def deals_credited(h: Harness[Any]) -> None:
@@ -851,6 +969,14 @@ ATTRIBUTION = [
         events=lambda known: known,
     ),
     Story(
+        "a person is forgotten",
+        "attribution",
+        ("worker",),
+        ("attribution.erase.noted", "attribution.erase.done"),
+        touched_and_erased,
+        events=lambda known: known,
+    ),
+    Story(
         "an operator rebuilds",
         "attribution",
         ("rebuild", "--lookback-days", "5"),
@@ -867,4 +993,4 @@ ATTRIBUTION = [
     ),
 ]
 
-STORIES = (*INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *QUALIFICATION, *SALES, *ATTRIBUTION)
+STORIES = (*INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *ERASING, *QUALIFICATION, *SALES, *ATTRIBUTION)
