@@ -6,6 +6,7 @@ A place is a failpoint's name, `name:n` for its n-th pass. A new failpoint in a 
 
 import contextlib
 import functools
+import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +18,24 @@ import given as agreed
 from attribution_stories import closed, handed, merged
 from attribution_stories import created as lead_created
 from attribution_stories import touched as lead_touched
+from import_words import LEADS, handed_in, leads, opened
 from intake_calls import deliver, given_form
 from intake_samples import BODIES, SECRETS
 from intake_samples import meta as meta_tells_of
 from intake_samples import signed as as_provider
 from provider_server import META_LEAD, TOKEN, meta_lead, open_providers
-from sales_words import HUBSPOT_SECRET, PUBLIC_URL, Sales, changed, contact, forgotten, qualified, sign
+from sales_words import (
+    HUBSPOT_SECRET,
+    PUBLIC_URL,
+    Sales,
+    changed,
+    contact,
+    forgotten,
+    past_answer,
+    past_deal,
+    qualified,
+    sign,
+)
 from scene import Scene
 
 from baton.lead.v1.lead_pb2 import LeadErased
@@ -67,7 +80,16 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+async def nothing(h: Harness[Any]) -> None:
+    """An empty service."""
+
+
 # --- lead-intake: a provider delivers, and delivers again ---------------------------------------------------------
+
+LIKENESS = ("likeness", "likeness_round")
+LEDGER = ("ledger_mark", "ledger_hour", "ledger_change")
+SEARCH = ("lead_search", "inbox", "consumer_offset")
+"""Intake reads its own contacts back."""
 
 
 async def typeform_source(h: Harness[Any]) -> None:
@@ -105,12 +127,49 @@ INTAKE = [
     )
 ]
 
-# --- lead-intake: a provider names leads, and is asked about them -------------------------------------------------
+EXPORT = leads(5)
 
-LIKENESS = ("likeness", "likeness_round")
-LEDGER = ("ledger_mark", "ledger_hour", "ledger_change")
-SEARCH = ("lead_search", "inbox", "consumer_offset")
-"""Intake reads its own contacts back."""
+
+async def export_announced(h: Harness[Any]) -> Any:
+    return (await opened(h, LEADS, EXPORT))["id"]
+
+
+async def export_handed_in(h: Harness[Any]) -> None:
+    await handed_in(h, LEADS, EXPORT)
+
+
+async def announce(scene: Scene) -> Any:
+    digest = hashlib.sha256(EXPORT).hexdigest()
+    body = {"source": "history", "size": len(EXPORT), "digest": digest, "layout": LEADS}
+    return await scene.post("/v1/imports", json=body)
+
+
+async def send_export(scene: Scene) -> Any:
+    return await scene.post(f"/v1/imports/{scene.known}/content?offset=0", content=EXPORT)
+
+
+INTAKE += [
+    Story("an export is announced", "lead-intake", ("api",), ("import.opened",), nothing, act=announce),
+    Story(
+        "an export is sent",
+        "lead-intake",
+        ("api",),
+        ("import.part_kept", "import.complete"),
+        export_announced,
+        act=send_export,
+    ),
+    Story(
+        "an export is worked through",
+        "lead-intake",
+        ("worker",),
+        ("import.claimed", "import.read", "import.settled", "import.noted"),
+        export_handed_in,
+        through="SELECT 1 FROM import_file WHERE state = 'done'",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
+# --- lead-intake: a provider names leads, and is asked about them -------------------------------------------------
 
 ASK_AGAIN_AFTER = timedelta(days=8)
 """Longer than an entry may wait for a lookup."""
@@ -514,10 +573,6 @@ ERASING = [
 # --- qualification: two departments agree, leads are judged -------------------------------------------------------
 
 
-async def nothing(h: Harness[Any]) -> None:
-    """An empty service."""
-
-
 async def person_added(scene: Scene) -> Any:
     return await scene.post("/v1/people", json={"id": "anna", "name": "Anna", "department": "marketing"})
 
@@ -913,6 +968,23 @@ SALES = [
         ("worker",),
         ("sales.contact.kept", "sales.contact.erased"),
         contact_and_note,
+        events=lambda known: known,
+        env=QUICK,
+    ),
+]
+
+
+async def past_told(h: Harness[Any]) -> list[Event]:
+    return [past_deal(), past_deal("d2", state="OPEN"), past_answer()]
+
+
+SALES += [
+    Story(
+        "deals and answers of the past arrive",
+        "sales-feedback",
+        ("worker",),
+        ("sales.history.locked", "sales.history.recorded", "sales.history.answers", "sales.history.told"),
+        past_told,
         events=lambda known: known,
         env=QUICK,
     ),

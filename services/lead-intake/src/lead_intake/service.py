@@ -11,6 +11,7 @@ from lead_intake.erasing.erase import forget_for_ever
 from lead_intake.fetching import fetch, reconcile
 from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.identity.shared import share_for_ever
+from lead_intake.importing import run
 from lead_intake.ledger import bodies, count, replay
 from lead_intake.merging.propose import propose_for_ever
 from lead_intake.public import create_public
@@ -78,6 +79,8 @@ SERVICE: Service[App] = Service(
             "ledger": count_ledger,
             "bodies": empty_bodies,
             "forget": forget_for_ever,
+            "imports": run.advance_for_ever,
+            "imports.forget": run.forget_for_ever,
         }
     ),
 )

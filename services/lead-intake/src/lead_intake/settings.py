@@ -37,6 +37,10 @@ class IntakeSettings(ServiceSettings):
     fetches_at_once: int = Field(default=16, ge=1, le=200)
     shared_key_names: int = Field(default=3, ge=1, le=1_000)
     shared_key_days: int = Field(default=30, ge=1, le=3_650)
+    import_max_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
+    """The largest export that is taken in."""
+    import_poll_seconds: float = Field(default=1.0, gt=0, le=60)
+    """How often the worker looks for exports that were handed in."""
 
     @model_validator(mode="after")
     def _provider_urls_stay_here(self) -> IntakeSettings:

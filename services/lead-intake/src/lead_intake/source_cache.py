@@ -16,6 +16,8 @@ from lead_intake.fetching import store as fetching_store
 from lead_intake.identity.shared import shared_keys
 
 REFRESH_S = 0.5
+IMPORT = "import"
+"""The provider of exports that were imported."""
 
 
 class SourceCache:
@@ -55,7 +57,8 @@ class SourceCache:
                 continue
             shown.setdefault(source_id, {})[name] = opened
         self._shared = shared
-        self._sources = {row.id: self.opened(row, shown.get(row.id, {})) for row in rows}
+        # An import is a source of the ledger without a door.
+        self._sources = {row.id: self.opened(row, shown.get(row.id, {})) for row in rows if row.provider != IMPORT}
         self._version = version
 
     async def keep_fresh(self) -> None:

@@ -463,3 +463,73 @@ replay = Table(
     Index("replay_open", "id", postgresql_where=text("state = 'running'")),
 )
 """A replay of many receipts; its place moves in the transaction of each receipt."""
+
+import_file = Table(
+    "import_file",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("source_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("layout", JSONB, nullable=False),
+    Column("layout_digest", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("trial", Text),
+    Column("state", Text, nullable=False),
+    _text("reason"),
+    Column("received", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("header", JSONB),
+    Column("counts", JSONB, nullable=False),
+    _time("created_at"),
+    Column("finished_at", DateTime(timezone=True)),
+    Index("import_file_waiting", "source_id", "id", postgresql_where=text("state IN ('waiting', 'running')")),
+    Index("import_file_digest", "source_id", "digest"),
+)
+"""An export that was handed in, and how far it is worked through (`position` in bytes, `records` of the file)."""
+
+import_part = Table(
+    "import_part",
+    metadata,
+    Column("import_id", UUID(as_uuid=False), ForeignKey("import_file.id", ondelete="CASCADE"), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("import_id", "position", name="import_part_pkey"),
+)
+"""The bytes of an export until it is done."""
+
+import_error = Table(
+    "import_error",
+    metadata,
+    Column("import_id", UUID(as_uuid=False), ForeignKey("import_file.id", ondelete="CASCADE"), nullable=False),
+    Column("record", BigInteger, nullable=False),
+    _text("column_name"),
+    Column("code", Text, nullable=False),
+    PrimaryKeyConstraint("import_id", "record", name="import_error_pkey"),
+)
+"""A row that was not taken: its number, why, and the column to blame; never what stands there."""
+
+import_trial = Table(
+    "import_trial",
+    metadata,
+    Column("trial", Text, nullable=False),
+    Column("key", BigInteger, nullable=False),
+    _time("noted_at"),
+    PrimaryKeyConstraint("trial", "key", name="import_trial_pkey"),
+    Index("import_trial_age", "noted_at"),
+)
+"""What a dry run would have made so far (64 bits of a hash), so that its later rows and files find it."""
+
+import_campaign = Table(
+    "import_campaign",
+    metadata,
+    Column("source_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    _text("utm_source"),
+    _text("utm_medium"),
+    _text("utm_campaign"),
+    PrimaryKeyConstraint("source_id", "id", name="import_campaign_pkey"),
+)
+"""Campaigns of an export, for the rows that name them by id."""

@@ -561,7 +561,8 @@ class DecisionReport(BaseModel):
     decisions: int
     qualified: int = Field(description="Handoffs, each cycle of a lead counted.")
     by_outcome: dict[str, int] = Field(
-        description="Leads by latest outcome; `waiting` for a first agreement, `early` touches, `test` leads besides."
+        description="Leads by latest outcome; `waiting` for a first agreement, `early` touches, `test` leads besides, "
+        "`history` known from imports only."
     )
     by_rule: list[RuleCount]
 

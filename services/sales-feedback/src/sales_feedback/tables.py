@@ -125,6 +125,20 @@ feedback = Table(
     Index("feedback_reason", "kind", "reason_family", "reason"),
 )
 
+# Answers of the time before Baton, from an export: there is no handoff they could belong to.
+imported_feedback = Table(
+    "imported_feedback",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("lead_id", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text),
+    Column("reason_family", Text),
+    Column("reached", Boolean, nullable=False),
+    _time("occurred_at", nullable=False),
+    _time("recorded_at", nullable=False),
+)
+
 # Free text of sales. It never leaves this table, and goes when the person is erased.
 note = Table(
     "note",

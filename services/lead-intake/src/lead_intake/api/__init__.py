@@ -9,6 +9,7 @@ from lead_intake.erasing import api as erasing
 from lead_intake.fetching import api as fetching
 from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.identity import api as identity
+from lead_intake.importing import api as imports
 from lead_intake.ledger import api as ledger
 from lead_intake.merging import api as merging
 from lead_intake.searching import api as searching
@@ -31,6 +32,7 @@ def create_api(app: App) -> FastAPI:
             identity.router,
             searching.router,
             erasing.router,
+            imports.router,
         ],
         subscriptions=SUBSCRIPTIONS,
     )

@@ -46,12 +46,15 @@ async def settle(tx: Tx, app: App, crm: Crm, seen: Sequence[CrmDeal]) -> dict[st
     moves: list[DealMoved] = []
     for one in seen:
         reading = readings[one.crm_deal_id]
-        state, reason = _standing(reading, handoffs)
+        deal = deals.get(one.crm_deal_id)
+        if deal is not None and deal.handoff_id is None and reading.lead_id in (None, deal.lead_id):
+            # Known from an export: its lead is known too, and need not have been handed over.
+            reading = replace(reading, lead_id=deal.lead_id)
+        state, reason = _standing(reading, handoffs, deal)
         if reading.lead_id in gone:
             one = replace(one, seen=without_free_text(one.seen, crm.mapping))
         outcomes[one.crm_deal_id] = replace(one, lead_id=reading.lead_id, state=state, reason=reason)
         if state == "settled":
-            deal = deals.get(one.crm_deal_id)
             moves += _moves(crm, one.crm_deal_id, reading, deal=deal, handoffs=handoffs, reps=reps)
 
     # 4. State and events.
@@ -83,12 +86,13 @@ async def settle_waiting(tx: Tx, app: App, *, limit: int = 200) -> int:
     return len(waiting)
 
 
-def _standing(reading: Reading, handoffs: Mapping[str, Sequence[Handoff]]) -> tuple[str, str | None]:
+def _standing(reading: Reading, handoffs: Mapping[str, Sequence[Handoff]], deal: Deal | None) -> tuple[str, str | None]:
     if reading.problem is not None:
         return "quarantined", reading.problem
     if reading.lead_id is None:
         return "pending", "the CRM has not named the lead of the deal yet"
-    if reading.lead_id not in handoffs:
+    past = deal is not None and deal.handoff_id is None and deal.lead_id == reading.lead_id
+    if reading.lead_id not in handoffs and not past:
         return "pending", "the lead of the deal has not been handed to sales yet"
     return "settled", None
 
@@ -106,6 +110,9 @@ def _moves(
     if target is None or at is None or lead_id is None or (deal is None and reading.deleted):
         return []
     target = replace(target, rep_id=reps.get(reading.owner or ""))
+    if deal is not None and deal.lead_id == lead_id:
+        moved = machine.follow(deal, target, at=at)
+        return [moved] if moved.deal != deal else []
     handoff = handoffs[lead_id][-1]
     if deal is None:
         new = Deal(
@@ -121,9 +128,6 @@ def _moves(
             crm_deal_id=crm_deal_id,
         )
         return [_next_version(machine.follow(new, target, at=at), after=new)]
-    if deal.lead_id == lead_id:
-        moved = machine.follow(deal, target, at=at)
-        return [moved] if moved.deal != deal else []
     # The CRM corrected the lead: nothing of a close counts for the former one any more.
     moves = [machine.reopen(deal, at=at)] if deal.state is not DealState.OPEN else []
     own = replace(moves[-1].deal if moves else deal, lead_id=lead_id, handoff_id=handoff.id)
