@@ -36,6 +36,7 @@ def call(
     body: object = None,
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
+    idempotency_key: str | None = None,
     missing_ok: bool = False,
 ) -> Any:
     """Send one request (`"GET /v1/leads"`) and return the JSON of its answer.
@@ -44,7 +45,9 @@ def call(
     is None. Raises Failed for anything that is not a 2xx with JSON.
     """
     method, _, path = request.partition(" ")
-    answer = _send(settings, service, method, path, params=params, body=body, content=content, key=key)
+    answer = _send(
+        settings, service, method, path, params=params, body=body, content=content, key=key, once=idempotency_key
+    )
     if answer.status_code == 404 and missing_ok:
         return None
     if not answer.is_success:
@@ -99,11 +102,14 @@ def _send(
     body: object = None,
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
+    once: str | None = None,
 ) -> httpx2.Response:
     url = settings.urls[service] + path
     headers = {"accept": "application/json"}
     if token := key or settings.api_key:
         headers["authorization"] = f"Bearer {token}"
+    if once is not None:
+        headers["idempotency-key"] = once
     raw = None
     if content is not None:
         raw, headers["content-type"] = content

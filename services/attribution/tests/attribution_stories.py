@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import LeadQualified
 from baton.sales.v1.sales_pb2 import DealClosed, DealOutcome, HandoffChanged, HandoffState
 from baton_kit.envelope import Event, event
@@ -67,3 +67,13 @@ def handed(lead: str, state: str, *, sequence: int) -> Event:
     )
     body.occurred_at.FromDatetime(CLOSE - timedelta(days=18))
     return event(body, key=lead, occurred_at=CLOSE)
+
+
+def merged(merge_id: str, source: str, target: str, *, version: int = 1, on: str | None = None) -> Event:
+    """The merge (odd versions) or its undoing (even ones), on the key of one of its leads."""
+    kind = LeadMerged if version % 2 else LeadUnmerged
+    body = kind(
+        merge_id=merge_id, lead_id=on or target, sequence=5, from_lead_id=source, into_lead_id=target, version=version
+    )
+    body.occurred_at.FromDatetime(CLOSE)
+    return event(body, key=on or target, occurred_at=CLOSE)

@@ -30,7 +30,7 @@ TOPICS: Mapping[str, Topic] = {
         partitions=12,
         config={'cleanup.policy': 'delete', 'retention.ms': '-1', 'max.message.bytes': '1048576'},
         restricted=False,
-        events=(lead_pb2.LeadCreated, lead_pb2.TouchRecorded,),
+        events=(lead_pb2.LeadCreated, lead_pb2.TouchRecorded, lead_pb2.LeadMerged, lead_pb2.LeadUnmerged,),
     ),
     'baton.contact.v1': Topic(
         name='baton.contact.v1',

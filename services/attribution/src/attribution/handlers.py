@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from attribution import credit, record
-from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 HANDLERS: "Handlers[App]" = {
     TouchRecorded: credit.leads_touched,
     DealClosed: credit.deals_closed,
+    LeadMerged: credit.leads_merged,
+    LeadUnmerged: credit.leads_merged,
     LeadCreated: record.leads_created,
     LeadScored: record.leads_scored,
     LeadQualified: record.leads_qualified,

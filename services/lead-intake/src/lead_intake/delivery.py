@@ -57,6 +57,7 @@ class Source:
     token_digest: bytes = b""
     mapping: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     settings: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    shared_keys: frozenset[str] = frozenset()
     credentials: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
 
 

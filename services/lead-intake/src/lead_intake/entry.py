@@ -16,6 +16,7 @@ from baton_kit.ids import new_id
 from lead_intake import features, normalise
 from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source
+from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
 from lead_intake.spam import suspicion
 from lead_intake.touches import Origin, origin_of
 
@@ -130,15 +131,21 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     told = inquiry.fields
     email = normalise.email(told["email"]) if told.get("email") else ""
     phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
-    if not email and not phone:
+    origin = origin_of(inquiry, kind=source.settings.get("touch_kind", "form"))
+    derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
+    identities = keys_of(
+        rules_of(source.settings.get("identity", DEFAULT)),
+        source_id=source.id,
+        fields=told,
+        email=email,
+        phone=phone,
+        company_domain=derived.company_domain,
+        shared=source.shared_keys,
+    )
+    if not identities:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
     if suspect := suspicion(told, source.settings, email=email):
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason=suspect)
-    identities = (f"email:{email.lower()}",) if email else ()
-    if phone:
-        identities = (*identities, f"phone:{phone}")
-    origin = origin_of(inquiry, kind=source.settings.get("touch_kind", "form"))
-    derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
     return Entry(
         key,
         at,

@@ -8,7 +8,9 @@ from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
 from lead_intake.fetching import fetch, reconcile
+from lead_intake.identity.shared import share_for_ever
 from lead_intake.ledger import bodies, count, replay
+from lead_intake.merging.propose import propose_for_ever
 from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
 
@@ -67,6 +69,8 @@ SERVICE: Service[App] = Service(
             "fetch": look_up,
             "fetch.tidy": tidy_lookups,
             "reconcile": reconcile_sources,
+            "proposals": propose_for_ever,
+            "shared_keys": share_for_ever,
             "replay": replay_receipts,
             "ledger": count_ledger,
             "bodies": empty_bodies,

@@ -19,6 +19,8 @@ class IntakeSettings(ServiceSettings):
 
     `provider_urls` puts another address in the place of a provider's own (`{"meta": "http://127.0.0.1:9"}`), for tests:
     access tokens go there, so that it must be this machine unless `provider_urls_anywhere` says otherwise.
+
+    An address or number that comes with more than `shared_key_names` names within `shared_key_days` is shared.
     """
 
     public_url: str = "http://127.0.0.1:8100"
@@ -29,6 +31,8 @@ class IntakeSettings(ServiceSettings):
     provider_urls_anywhere: bool = False
     fetch_age_limit_hours: int = Field(default=168, ge=1, le=24 * 60)
     fetches_at_once: int = Field(default=16, ge=1, le=200)
+    shared_key_names: int = Field(default=3, ge=1, le=1_000)
+    shared_key_days: int = Field(default=30, ge=1, le=3_650)
 
     @model_validator(mode="after")
     def _provider_urls_stay_here(self) -> IntakeSettings:

@@ -11,8 +11,9 @@ from baton_kit.outages import is_outage
 from baton_kit.seal import SealBroken, seal, unseal
 from baton_kit.telemetry import log
 from lead_intake import store
-from lead_intake.delivery import NOTHING, Source
+from lead_intake.delivery import Source
 from lead_intake.fetching import store as fetching_store
+from lead_intake.identity.shared import shared_keys
 
 REFRESH_S = 0.5
 
@@ -42,6 +43,7 @@ class SourceCache:
             if version == self._version:
                 return
             rows = await store.sources(tx)
+            shared = await shared_keys(tx)
             credentials = await fetching_store.credentials(tx)
         shown: dict[str, dict[str, str]] = {}
         for source_id, name, sealed, _ in credentials:
@@ -51,7 +53,7 @@ class SourceCache:
                 log.error("credential_cannot_be_opened", source=source_id, credential=name)
                 continue
             shown.setdefault(source_id, {})[name] = opened
-        self._sources = {row.id: self.opened(row, shown.get(row.id, {})) for row in rows}
+        self._sources = {row.id: self._opened(row, shown.get(row.id, {}), shared=shared) for row in rows}
         self._version = version
 
     async def keep_fresh(self) -> None:
@@ -77,8 +79,7 @@ class SourceCache:
         """Every source by its id."""
         return self._sources
 
-    def opened(self, row: store.SourceRow, credentials: Mapping[str, str] = NOTHING) -> Source:
-        """The source with its secrets in clear."""
+    def _opened(self, row: store.SourceRow, credentials: Mapping[str, str], *, shared: frozenset[str]) -> Source:
         secrets = []
         for id, sealed, _ in row.secrets:
             try:
@@ -95,5 +96,6 @@ class SourceCache:
             token_digest=row.token_digest or b"",
             mapping=row.mapping,
             settings=row.settings,
+            shared_keys=shared,
             credentials=credentials,
         )

@@ -131,13 +131,15 @@ def differs(decision: Decision, lead: Lead) -> bool:
     )
 
 
-def after_decision(lead: Lead, decision: Decision, *, decision_id: str | None) -> Lead:
+def after_decision(lead: Lead, decision: Decision, *, decision_id: str | None, held: bool = False) -> Lead:
     """Return the lead after a decision; `decision_id` is None where it told nothing new.
+
+    A lead that is `held` is not handed over: its person is with sales, or resting, under another lead.
 
     The sequence grows by one for each event that tells of it: the decision, and the handover.
     Only an open cycle waits for points to fade: whoever was handed over is with sales.
     """
-    hands_over = lead.state is CycleState.OPEN and decision.outcome is Outcome.QUALIFIED
+    hands_over = lead.state is CycleState.OPEN and decision.outcome is Outcome.QUALIFIED and not held
     state = CycleState.QUALIFIED if hands_over else lead.state
     waits = state is CycleState.OPEN
     return lead._replace(

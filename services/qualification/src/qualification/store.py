@@ -29,6 +29,15 @@ async def lock_for_activating(tx: Tx) -> None:
     failpoint("store.after_exclusive_lock")
 
 
+async def lock_for_merging(tx: Tx) -> None:
+    """Wait for every decision under way: who belongs to whom does not change while one is made.
+
+    Where a transaction holds `lock_for_deciding` already it waits for all others; of two that do so at once PostgreSQL
+    ends one, which is repeated.
+    """
+    await lock_for_activating(tx)
+
+
 # --- Leads and touches (the hot path: one asyncpg statement a batch each) ----------------------------------------
 
 _LEAD = (
@@ -71,10 +80,17 @@ async def lock_leads(tx: Tx, lead_ids: Sequence[str]) -> dict[str, Lead]:
     return {row[0]: _lead(row) for row in rows}
 
 
+_ALONE = (
+    "AND NOT EXISTS (SELECT FROM merge_edge WHERE active AND source = lead.id) AND NOT EXISTS ("
+    "SELECT FROM merge_edge WHERE active AND target = lead.id)"
+)
+"""Leads of several are decided about together (merging/)."""
+
+
 async def claim_due_leads(tx: Tx, *, at: datetime, limit: int) -> dict[str, Lead]:
     """Lock and read leads whose points change at `at` or before; those that another worker holds are passed over."""
     rows = await (await raw(tx)).fetch(
-        f"SELECT {_LEAD} FROM lead WHERE next_change_at <= $1 "  # noqa: S608 - fixed columns
+        f"SELECT {_LEAD} FROM lead WHERE next_change_at <= $1 {_ALONE} "  # noqa: S608 - fixed columns
         "ORDER BY next_change_at LIMIT $2 FOR UPDATE SKIP LOCKED",
         at,
         limit,
@@ -86,7 +102,7 @@ async def claim_waiting_leads(tx: Tx, *, limit: int) -> dict[str, Lead]:
     """Lock and read leads that came before any agreement was active."""
     rows = await (await raw(tx)).fetch(
         f"SELECT {_LEAD} FROM lead WHERE activation_seq IS NULL AND created_at IS NOT NULL AND NOT test "  # noqa: S608
-        "AND cycle_state = 'open' ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED",
+        f"AND cycle_state = 'open' {_ALONE} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED",
         limit,
     )
     return {row[0]: _lead(row) for row in rows}

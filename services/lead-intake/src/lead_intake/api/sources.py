@@ -28,6 +28,7 @@ from lead_intake.fetching import store as fetching_store
 from lead_intake.fetching.api import Credential, FetchingOut, fetchings
 from lead_intake.fetching.providers import CREDENTIALS
 from lead_intake.fetching.providers import SETTINGS as FETCHING_SETTINGS
+from lead_intake.identity.keys import Fault, rules_of
 from lead_intake.presets import PRESETS, Preset
 from lead_intake.sources import PROVIDERS, SETTINGS, TOKEN_ALWAYS
 from lead_intake.touches import TOUCH_KINDS
@@ -426,7 +427,15 @@ def check_source(
     if adding and PROVIDERS[provider].NEEDS_SECRET and not secrets:
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
     own = {**SETTINGS.get(provider, {}), **FETCHING_SETTINGS.get(provider, {})}
-    possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind", *own}
+    possible = {
+        "signature_header",
+        "signature_encoding",
+        "signature_prefix",
+        "secret_header",
+        "touch_kind",
+        "identity",
+        *own,
+    }
     possible |= spam.SETTINGS
     if provider == "generic":
         possible |= {"form_page", "form_title", "form_campaign", "form_privacy_url"}
@@ -463,6 +472,11 @@ def check_source(
         for name in ("source_per_minute", "address_per_hour")
         if not re.fullmatch(r"0|[1-9][0-9]{0,5}|1000000", settings.get(name, "0"))
     ]
+    if "identity" in settings:
+        try:
+            rules_of(settings["identity"])
+        except Fault as fault:
+            faults.append(("/settings/identity", str(fault)))
     if faults:
         raise _invalid(faults)
 
