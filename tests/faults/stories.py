@@ -4,26 +4,47 @@ A place is a failpoint's name, `name:n` for its n-th pass. A new failpoint in a 
 `test_every_failpoint_of_the_services_is_killed_by_a_case` holds the sources against this list.
 """
 
+import contextlib
+import functools
+import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import given as agreed
-from attribution_stories import closed
+from attribution_stories import closed, handed, merged
 from attribution_stories import created as lead_created
 from attribution_stories import touched as lead_touched
+from import_words import LEADS, handed_in, leads, opened
 from intake_samples import BODIES, SECRETS
+from intake_samples import meta as meta_tells_of
 from intake_samples import signed as as_provider
-from sales_words import HUBSPOT_SECRET, PUBLIC_URL, Sales, changed, contact, forgotten, qualified, sign
+from provider_server import META_LEAD, TOKEN, meta_lead, open_providers
+from sales_words import (
+    HUBSPOT_SECRET,
+    PUBLIC_URL,
+    Sales,
+    changed,
+    contact,
+    forgotten,
+    past_answer,
+    past_deal,
+    qualified,
+    sign,
+)
 from scene import Scene
 
 from baton_kit.envelope import Event
+from baton_kit.ids import new_id
 from baton_kit.testing import Harness
+from lead_intake.fetching import fetch
 
 Given = Callable[[Harness[Any]], Awaitable[Any]]
 Act = Callable[[Scene], Awaitable[Any]]
+Beside = Callable[[], contextlib.AbstractAsyncContextManager[Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +53,8 @@ class Story:
 
     `given` fills a database and returns what the rest needs to know. A request is made by `act`, and again after the
     crash, as its sender would; a worker has `events` on its topics or timers of its own, and is through when `through`
-    returns a row; a command is run again.
+    returns a row; a command is run again. `beside` opens what the role itself asks, and yields the settings by which it
+    finds it. Where a role commits in steps, `steps` are the places behind each commit but the last.
     """
 
     name: str
@@ -44,12 +66,18 @@ class Story:
     events: Callable[[Any], Sequence[Event]] | None = None
     through: str = "SELECT 1"
     env: dict[str, str] = field(default_factory=dict)
+    beside: Beside | None = None
+    steps: tuple[str, ...] = ()
     since: timedelta = timedelta(hours=1)
     """How long ago it was that `given` happened."""
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+async def nothing(h: Harness[Any]) -> None:
+    """An empty service."""
 
 
 # --- lead-intake: a provider delivers, and delivers again ---------------------------------------------------------
@@ -90,11 +118,277 @@ INTAKE = [
     )
 ]
 
+EXPORT = leads(5)
+
+
+async def export_announced(h: Harness[Any]) -> Any:
+    return (await opened(h, LEADS, EXPORT))["id"]
+
+
+async def export_handed_in(h: Harness[Any]) -> None:
+    await all_looked_through(h)
+    await handed_in(h, LEADS, EXPORT)
+
+
+async def announce(scene: Scene) -> Any:
+    digest = hashlib.sha256(EXPORT).hexdigest()
+    body = {"source": "history", "size": len(EXPORT), "digest": digest, "layout": LEADS}
+    return await scene.post("/v1/imports", json=body)
+
+
+async def send_export(scene: Scene) -> Any:
+    return await scene.post(f"/v1/imports/{scene.known}/content?offset=0", content=EXPORT)
+
+
+INTAKE += [
+    Story("an export is announced", "lead-intake", ("api",), ("import.opened",), nothing, act=announce),
+    Story(
+        "an export is sent",
+        "lead-intake",
+        ("api",),
+        ("import.part_kept", "import.complete"),
+        export_announced,
+        act=send_export,
+    ),
+    Story(
+        "an export is worked through",
+        "lead-intake",
+        ("worker",),
+        ("import.claimed", "import.read", "import.settled", "import.noted"),
+        export_handed_in,
+        through="SELECT 1 FROM import_file WHERE state = 'done'",
+    ),
+]
+
+# --- lead-intake: a provider names leads, and is asked about them -------------------------------------------------
+
+ASK_AGAIN_AFTER = timedelta(days=8)
+"""Longer than an entry may wait for a lookup."""
+
+
+async def meta_source(h: Harness[Any], **settings: str) -> None:
+    source = {"id": "meta", "provider": "meta", "secrets": [SECRETS["meta"]], "default_region": "ES"}
+    source |= {"credentials": {"access_token": TOKEN}, "settings": {"reconcile": "off"} | settings}
+    answer = await h.api.post("/v1/sources", json=source)
+    assert answer.status_code == 201, answer.text
+
+
+async def all_looked_through(h: Harness[Any]) -> None:
+    """There is nothing left to be proposed, so that what else a worker does is all that it does."""
+    await h.fetch("UPDATE likeness_round SET started_at = $1, after_lead = $2", h.clock.now(), f"{2**128 - 1:032x}")
+
+
+async def lead_pending(h: Harness[Any]) -> None:
+    """Meta has named a lead, and nobody has asked about it yet."""
+    await meta_source(h)
+    await all_looked_through(h)
+    path = "/v1/webhooks/meta"
+    sent = as_provider("meta", meta_tells_of("1"), now=h.clock.now(), path=path)
+    assert h.public is not None
+    answer = await h.public.post(path, content=sent.body, headers=sent.headers)
+    assert answer.status_code == 200, answer.text
+    # It keeps a connection, and the database is to be copied.
+    await h.app.commits.close()
+
+
+async def lead_quarantined(h: Harness[Any]) -> None:
+    """A lead could not be asked about for so long that a person has to look."""
+    await lead_pending(h)
+    h.clock.advance(timedelta(days=7, minutes=1))
+    assert await fetch.expire(h.app) == 1
+
+
+async def push_missed(h: Harness[Any]) -> None:
+    """Meta lists a lead of which its push has not told; how often it may be asked about leads is used up for hours."""
+    await meta_source(h, reconcile="on", form_ids=META_LEAD["form_id"], fetch_per_minute="1")
+    await all_looked_through(h)
+    answer = await h.api.post("/v1/sources/meta/reconciliation")
+    assert answer.status_code == 202, answer.text
+    await h.fetch(
+        "INSERT INTO fetch_state (source_id, served_at, allowance, refilled_at, throttled) "
+        "VALUES ('meta', $1, -1000, $1, 0)",
+        h.clock.now(),
+    )
+
+
+@contextlib.asynccontextmanager
+async def meta_beside() -> AsyncIterator[Mapping[str, str]]:
+    async with open_providers() as providers:
+        providers.leads["1"] = meta_lead("1", "anna@example.com")
+        yield {"BATON_PROVIDER_URLS": json.dumps({"meta": providers.url})}
+
+
+async def lead_named(scene: Scene) -> Any:
+    path = "/v1/webhooks/meta"
+    sent = as_provider("meta", meta_tells_of("1"), now=now(), path=path)
+    return await scene.post(path, content=sent.body, headers=sent.headers, public=True)
+
+
+async def retried(scene: Scene) -> Any:
+    return await scene.post("/v1/fetches/retry", json={"source": "meta"})
+
+
+FETCHING = [
+    Story(
+        "a lead is named that has to be asked about",
+        "lead-intake",
+        ("api",),
+        ("fetch.before_note",),
+        meta_source,
+        act=lead_named,
+    ),
+    Story(
+        "a lead is asked about",
+        "lead-intake",
+        ("worker",),
+        (
+            "fetch.claimed",
+            "fetch.answered",
+            "fetch.held",
+            "resettle.after_locks",
+            "resettle.after_reads",
+            "resettle.after_insert",
+            "resettle.before_outbox",
+            "fetch.before_commit",
+            "fetch.after_commit",
+        ),
+        lead_pending,
+        through="SELECT 1 FROM fetch_job WHERE state = 'done'",
+        beside=meta_beside,
+    ),
+    Story(
+        "a lead has waited too long",
+        "lead-intake",
+        ("worker",),
+        ("fetch.before_expire_commit",),
+        lead_pending,
+        through="SELECT 1 FROM fetch_job WHERE state = 'quarantined'",
+        since=ASK_AGAIN_AFTER,
+    ),
+    Story(
+        "a person lets a lead wait again",
+        "lead-intake",
+        ("api",),
+        ("fetch.before_retry_commit",),
+        lead_quarantined,
+        act=retried,
+        since=ASK_AGAIN_AFTER,
+    ),
+    Story(
+        "a push was missed",
+        "lead-intake",
+        ("worker",),
+        (
+            "reconcile.claimed",
+            "reconcile.listed",
+            "reconcile.before_commit",
+            "reconcile.after_commit",
+            "reconcile.before_finish",
+        ),
+        push_missed,
+        through="SELECT 1 FROM reconcile_state WHERE ran_at IS NOT NULL",
+        beside=meta_beside,
+        steps=("reconcile.after_commit",),
+    ),
+]
+
+# --- lead-intake: leads are one person, or may be ------------------------------------------------------------------
+
+
+async def people_wrote(h: Harness[Any], *people: Mapping[str, str]) -> list[str]:
+    """Each of them has sent a form; returns their leads."""
+    source = {"id": "form", "provider": "generic", "secrets": [SECRETS["generic"]], "default_region": "ES"}
+    answer = await h.api.post("/v1/sources", json=source)
+    assert answer.status_code == 201, answer.text
+    assert h.public is not None
+    path = "/v1/webhooks/form"
+    for n, person in enumerate(people):
+        told = {"email": "", "phone": ""} | dict(person)
+        sent = as_provider("generic", BODIES["generic"](str(n), **told), now=h.clock.now(), path=path)
+        answer = await h.public.post(path, content=sent.body, headers=sent.headers)
+        assert answer.status_code in (200, 202), answer.text
+    await h.app.commits.close()
+    return [row["id"] for row in await h.fetch("SELECT id::text FROM lead ORDER BY id")]
+
+
+async def two_leads(h: Harness[Any]) -> Any:
+    younger, older = reversed(await people_wrote(h, {"email": "anna@a.example.com"}, {"email": "anna@b.example.com"}))
+    return {"from_lead_id": younger, "into_lead_id": older}
+
+
+async def two_leads_merged(h: Harness[Any]) -> Any:
+    answer = await h.api.post("/v1/merges", json=await two_leads(h), headers={"Idempotency-Key": "m"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+async def two_leads_alike(h: Harness[Any]) -> None:
+    # Ids are made by the machine's clock, and the newest leads are not looked at yet.
+    with mock.patch("lead_intake.entry.new_id", functools.partial(new_id, h.clock.now())):
+        await people_wrote(
+            h,
+            {"email": "anna@a.example.com", "name": "Anna Petrova", "company": "Nordwerk GmbH"},
+            {"email": "petrova@b.example.com", "name": "Petrova, Anna", "company": "Nordwerk"},
+        )
+
+
+async def number_of_many(h: Harness[Any]) -> None:
+    """A telephone number has come with more names than one person has."""
+    names = ("Anna Petrova", "Boris Ivanov", "Carla Ruiz", "Dmitri Orlov")
+    await people_wrote(h, *({"phone": "+34600112201", "name": name} for name in names))
+    await all_looked_through(h)
+
+
+async def leads_merged(scene: Scene) -> Any:
+    return await scene.post("/v1/merges", json=scene.known, headers={"Idempotency-Key": "m"})
+
+
+async def merge_undone(scene: Scene) -> Any:
+    return await scene.post(f"/v1/merges/{scene.known}/undo", json={}, headers={"Idempotency-Key": "u"})
+
+
+IDENTITY = [
+    Story(
+        "two leads are merged",
+        "lead-intake",
+        ("api",),
+        (
+            "merge.after_gate",
+            "merge.after_locks",
+            "edges.after_learn",
+            "merge.before_outbox",
+            "merge.before_commit",
+        ),
+        two_leads,
+        act=leads_merged,
+    ),
+    Story(
+        "a merge is undone",
+        "lead-intake",
+        ("api",),
+        ("unmerge.after_gate", "unmerge.after_locks", "merge.before_commit"),
+        two_leads_merged,
+        act=merge_undone,
+    ),
+    Story(
+        "leads that are alike are proposed",
+        "lead-intake",
+        ("worker",),
+        ("propose.after_page", "propose.after_alike", "propose.before_commit"),
+        two_leads_alike,
+        through="SELECT 1 FROM proposed_merge",
+    ),
+    Story(
+        "a number turns out to be shared",
+        "lead-intake",
+        ("worker",),
+        ("identity.after_shared",),
+        number_of_many,
+        through="SELECT 1 FROM shared_key",
+    ),
+]
+
 # --- qualification: two departments agree, leads are judged -------------------------------------------------------
-
-
-async def nothing(h: Harness[Any]) -> None:
-    """An empty service."""
 
 
 async def person_added(scene: Scene) -> Any:
@@ -139,6 +433,23 @@ async def lead_handed_over(h: Harness[Any]) -> list[Event]:
     await h.receive([agreed.created("lead-1", at=at, **agreed.GOOD)])
     await h.receive([agreed.touched("lead-1", at=at + timedelta(minutes=9), kind="form", sequence=3)])
     return [agreed.answered("lead-1", "recycled", at=at + timedelta(minutes=5))]
+
+
+async def one_of_two_is_known(h: Harness[Any]) -> list[Event]:
+    """A lead is known that is told to belong to one of which nothing has come yet."""
+    await agreed.activate(h, await agreed.people(h))
+    at = now() - timedelta(minutes=30)
+    await h.receive([agreed.created("lead-1", at=at, **agreed.GOOD)])
+    return [merged("m1", "lead-1", "lead-2", on=lead) for lead in ("lead-1", "lead-2")]
+
+
+async def merged_and_handed_over(h: Harness[Any]) -> list[Event]:
+    """Of two leads of one person one was handed over; sales lets it rest."""
+    [told, _] = await one_of_two_is_known(h)
+    await h.receive([told])
+    rests = handed("lead-1", "SUPERSEDED", sequence=2)
+    rests.body.cycle = 1
+    return [rests]
 
 
 async def points_fade(h: Harness[Any]) -> None:
@@ -229,6 +540,24 @@ QUALIFICATION = [
         since=timedelta(days=30),
     ),
     Story(
+        "a lead is merged into one that is not known yet",
+        "qualification",
+        ("worker",),
+        ("merging.after_unknown", "edges.after_learn", "merging.after_past"),
+        one_of_two_is_known,
+        events=lambda known: known,
+        env={"BATON_DUE_POLL_SECONDS": "3600"},
+    ),
+    Story(
+        "a handoff rests",
+        "qualification",
+        ("worker",),
+        ("merging.after_resting",),
+        merged_and_handed_over,
+        events=lambda known: known,
+        env={"BATON_DUE_POLL_SECONDS": "3600"},
+    ),
+    Story(
         "leads that came before any agreement are decided",
         "qualification",
         ("worker",),
@@ -278,6 +607,14 @@ async def handoff_without_a_rep(h: Harness[Any]) -> Any:
 async def reps(h: Harness[Any]) -> list[Event]:
     await Sales(h).rep("olga", "peter")
     return [qualified("lead-1"), qualified("lead-2"), qualified("lead-3")]
+
+
+async def two_handoffs_open(h: Harness[Any]) -> list[Event]:
+    sales = Sales(h)
+    await sales.rep("olga")
+    await sales.given("lead-1")
+    await sales.given("lead-2")
+    return [merged("m1", "lead-2", "lead-1", on=lead) for lead in ("lead-2", "lead-1")]
 
 
 async def contact_and_note(h: Harness[Any]) -> list[Event]:
@@ -406,11 +743,37 @@ SALES = [
         env=QUICK,
     ),
     Story(
+        "leads of two handoffs are merged",
+        "sales-feedback",
+        ("worker",),
+        ("sales.merge.gate", "edges.after_learn", "sales.merge.locked", "sales.merge.recorded"),
+        two_handoffs_open,
+        events=lambda known: known,
+        env=QUICK,
+    ),
+    Story(
         "a person is forgotten",
         "sales-feedback",
         ("worker",),
         ("sales.contact.kept", "sales.contact.erased"),
         contact_and_note,
+        events=lambda known: known,
+        env=QUICK,
+    ),
+]
+
+
+async def past_told(h: Harness[Any]) -> list[Event]:
+    return [past_deal(), past_deal("d2", state="OPEN"), past_answer()]
+
+
+SALES += [
+    Story(
+        "deals and answers of the past arrive",
+        "sales-feedback",
+        ("worker",),
+        ("sales.history.locked", "sales.history.recorded", "sales.history.answers", "sales.history.told"),
+        past_told,
         events=lambda known: known,
         env=QUICK,
     ),
@@ -478,4 +841,4 @@ ATTRIBUTION = [
     ),
 ]
 
-STORIES = (*INTAKE, *QUALIFICATION, *SALES, *ATTRIBUTION)
+STORIES = (*INTAKE, *FETCHING, *IDENTITY, *QUALIFICATION, *SALES, *ATTRIBUTION)

@@ -16,6 +16,8 @@ from lead_intake.fetching import store as fetching_store
 from lead_intake.identity.shared import shared_keys
 
 REFRESH_S = 0.5
+IMPORT = "import"
+"""The provider of exports that were imported."""
 
 
 class SourceCache:
@@ -26,6 +28,7 @@ class SourceCache:
         self._key = key
         self._version: int | None = None
         self._sources: Mapping[str, Source] = {}
+        self._shared: frozenset[str] = frozenset()
 
     @property
     def loaded(self) -> bool:
@@ -53,7 +56,9 @@ class SourceCache:
                 log.error("credential_cannot_be_opened", source=source_id, credential=name)
                 continue
             shown.setdefault(source_id, {})[name] = opened
-        self._sources = {row.id: self._opened(row, shown.get(row.id, {}), shared=shared) for row in rows}
+        self._shared = shared
+        # An import is a source of the ledger without a door.
+        self._sources = {row.id: self.opened(row, shown.get(row.id, {})) for row in rows if row.provider != IMPORT}
         self._version = version
 
     async def keep_fresh(self) -> None:
@@ -79,7 +84,8 @@ class SourceCache:
         """Every source by its id."""
         return self._sources
 
-    def _opened(self, row: store.SourceRow, credentials: Mapping[str, str], *, shared: frozenset[str]) -> Source:
+    def opened(self, row: store.SourceRow, credentials: Mapping[str, str] = NOTHING) -> Source:
+        """The source with its secrets in clear."""
         secrets = []
         for id, sealed, _ in row.secrets:
             try:
@@ -96,6 +102,6 @@ class SourceCache:
             token_digest=row.token_digest or b"",
             mapping=row.mapping,
             settings=row.settings,
-            shared_keys=shared,
+            shared_keys=self._shared,
             credentials=credentials,
         )

@@ -36,6 +36,10 @@ class Origin:
     click_ids: tuple[tuple[str, str], ...]
 
 
+NOWHERE = Origin("", "", "", "", "", "", "", "", "", "", "", ())
+"""Of what is no touch."""
+
+
 def origin_of(inquiry: Inquiry, *, kind: str = "form") -> Origin:
     """What the fields say; what they leave open is read from the query of the landing page's address.
 

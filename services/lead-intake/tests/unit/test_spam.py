@@ -116,7 +116,8 @@ def _codes() -> Iterator[tuple[str, str]]:
     """Every reason code that stands in the source text, with its place."""
     root = Path(lead_intake.__file__).parent
     for path in sorted(root.rglob("*.py")):
-        if "migrations" in path.parts or path.name == "reasons.py":
+        # The refusals of a merge are sentences to the person who asked for it, and no codes.
+        if {"migrations", "merging"} & set(path.parts) or path.name == "reasons.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):

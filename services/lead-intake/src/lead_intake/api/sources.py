@@ -263,6 +263,7 @@ async def add_secret(
     async with app.db.begin() as tx:
         await store.lock_source(tx, id)
         row = await source_row(tx, id)
+        check_source(row.provider, {}, {}, "", [], adding=False)
         if problem := PROVIDERS[row.provider].secret_problem(body.secret):
             raise _invalid([("/secret", problem)])
         if len(row.secrets) >= 10:
@@ -462,6 +463,11 @@ def check_source(
         faults.append(("/settings", "form_title has at most 200 characters, form_campaign 100"))
     if settings.get("touch_kind", "form") not in TOUCH_KINDS:
         faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
+    if "identity" in settings:
+        try:
+            rules_of(settings["identity"])
+        except Fault as fault:
+            faults.append(("/settings/identity", str(fault)))
     faults += [
         (f"/settings/{name}", "accept, or leave it out")
         for name in ("spam", "disposable")
@@ -472,11 +478,6 @@ def check_source(
         for name in ("source_per_minute", "address_per_hour")
         if not re.fullmatch(r"0|[1-9][0-9]{0,5}|1000000", settings.get(name, "0"))
     ]
-    if "identity" in settings:
-        try:
-            rules_of(settings["identity"])
-        except Fault as fault:
-            faults.append(("/settings/identity", str(fault)))
     if faults:
         raise _invalid(faults)
 
