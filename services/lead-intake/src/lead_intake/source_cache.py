@@ -11,7 +11,7 @@ from baton_kit.outages import is_outage
 from baton_kit.seal import SealBroken, seal, unseal
 from baton_kit.telemetry import log
 from lead_intake import store
-from lead_intake.delivery import Source
+from lead_intake.delivery import NOTHING, Source
 from lead_intake.fetching import store as fetching_store
 from lead_intake.identity.shared import shared_keys
 
