@@ -46,7 +46,10 @@ _MADE_UP = re.compile(
 
 @dataclass
 class Scene:
-    """`known` is what the story's beginning returned; `attempts` counts the deliveries of a provider."""
+    """`known` is what the story's beginning returned; `attempts` counts the deliveries of a provider.
+
+    The tables `aside` are no part of the contents.
+    """
 
     url: str
     key: str
@@ -54,6 +57,7 @@ class Scene:
     role: Role
     bootstrap: str
     prefix: str
+    aside: Sequence[str] = ()
     attempts: int = 0
     records: dict[str, int] = field(default_factory=dict)
 
@@ -162,7 +166,7 @@ class Scene:
             )
             found: dict[str, list[str]] = {}
             for table, numbered in tables:
-                if table in _NOT_STATE:
+                if table in _NOT_STATE or table in self.aside:
                     continue
                 rows = [dict(row) for row in await connection.fetch(f'SELECT * FROM "{table}"')]
                 for row in rows:
@@ -199,7 +203,7 @@ def ids_in(contents: Contents) -> str:
 @contextlib.asynccontextmanager
 async def scene(
     server: Server, template: str, nursery: Nursery, *, service: str, argv: Sequence[str], env: Mapping[str, str],
-    key: str, known: Any, bootstrap: str, directory: Path,
+    key: str, known: Any, bootstrap: str, directory: Path, aside: Sequence[str],
 ) -> AsyncIterator[Scene]:  # fmt: skip
     """A copy of a prepared database, and a role that is ready to be started on it."""
     name = f"scene_{uuid.uuid4().hex[:12]}"
@@ -215,7 +219,7 @@ async def scene(
     }
     role = Role(nursery, service, argv, settings, log=directory / f"{name}.log")
     try:
-        yield Scene(server.url(name), key, known, role, bootstrap, prefix)
+        yield Scene(server.url(name), key, known, role, bootstrap, prefix, aside)
     finally:
         role.kill()
         await administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -19,6 +19,7 @@ from attribution_stories import closed, handed, merged
 from attribution_stories import created as lead_created
 from attribution_stories import touched as lead_touched
 from import_words import LEADS, handed_in, leads, opened
+from intake_calls import deliver, given_form
 from intake_samples import BODIES, SECRETS
 from intake_samples import meta as meta_tells_of
 from intake_samples import signed as as_provider
@@ -37,7 +38,8 @@ from sales_words import (
 )
 from scene import Scene
 
-from baton_kit.envelope import Event
+from baton.lead.v1.lead_pb2 import LeadErased
+from baton_kit.envelope import Event, event
 from baton_kit.ids import new_id
 from baton_kit.testing import Harness
 from lead_intake.fetching import fetch
@@ -54,7 +56,8 @@ class Story:
     `given` fills a database and returns what the rest needs to know. A request is made by `act`, and again after the
     crash, as its sender would; a worker has `events` on its topics or timers of its own, and is through when `through`
     returns a row; a command is run again. `beside` opens what the role itself asks, and yields the settings by which it
-    finds it. Where a role commits in steps, `steps` are the places behind each commit but the last.
+    finds it. Where a role commits in steps, `steps` are the places behind each commit but the last. The tables `aside`
+    belong to other work that the role does in its own time.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Story:
     env: dict[str, str] = field(default_factory=dict)
     beside: Beside | None = None
     steps: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
     since: timedelta = timedelta(hours=1)
     """How long ago it was that `given` happened."""
 
@@ -81,6 +85,11 @@ async def nothing(h: Harness[Any]) -> None:
 
 
 # --- lead-intake: a provider delivers, and delivers again ---------------------------------------------------------
+
+LIKENESS = ("likeness", "likeness_round")
+LEDGER = ("ledger_mark", "ledger_hour", "ledger_change")
+SEARCH = ("lead_search", "inbox", "consumer_offset")
+"""Intake reads its own contacts back."""
 
 
 async def typeform_source(h: Harness[Any]) -> None:
@@ -126,7 +135,6 @@ async def export_announced(h: Harness[Any]) -> Any:
 
 
 async def export_handed_in(h: Harness[Any]) -> None:
-    await all_looked_through(h)
     await handed_in(h, LEADS, EXPORT)
 
 
@@ -157,6 +165,7 @@ INTAKE += [
         ("import.claimed", "import.read", "import.settled", "import.noted"),
         export_handed_in,
         through="SELECT 1 FROM import_file WHERE state = 'done'",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
     ),
 ]
 
@@ -173,15 +182,9 @@ async def meta_source(h: Harness[Any], **settings: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-async def all_looked_through(h: Harness[Any]) -> None:
-    """There is nothing left to be proposed, so that what else a worker does is all that it does."""
-    await h.fetch("UPDATE likeness_round SET started_at = $1, after_lead = $2", h.clock.now(), f"{2**128 - 1:032x}")
-
-
 async def lead_pending(h: Harness[Any]) -> None:
     """Meta has named a lead, and nobody has asked about it yet."""
     await meta_source(h)
-    await all_looked_through(h)
     path = "/v1/webhooks/meta"
     sent = as_provider("meta", meta_tells_of("1"), now=h.clock.now(), path=path)
     assert h.public is not None
@@ -201,7 +204,6 @@ async def lead_quarantined(h: Harness[Any]) -> None:
 async def push_missed(h: Harness[Any]) -> None:
     """Meta lists a lead of which its push has not told; how often it may be asked about leads is used up for hours."""
     await meta_source(h, reconcile="on", form_ids=META_LEAD["form_id"], fetch_per_minute="1")
-    await all_looked_through(h)
     answer = await h.api.post("/v1/sources/meta/reconciliation")
     assert answer.status_code == 202, answer.text
     await h.fetch(
@@ -254,6 +256,7 @@ FETCHING = [
         ),
         lead_pending,
         through="SELECT 1 FROM fetch_job WHERE state = 'done'",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
         beside=meta_beside,
     ),
     Story(
@@ -263,6 +266,7 @@ FETCHING = [
         ("fetch.before_expire_commit",),
         lead_pending,
         through="SELECT 1 FROM fetch_job WHERE state = 'quarantined'",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
         since=ASK_AGAIN_AFTER,
     ),
     Story(
@@ -289,6 +293,7 @@ FETCHING = [
         through="SELECT 1 FROM reconcile_state WHERE ran_at IS NOT NULL",
         beside=meta_beside,
         steps=("reconcile.after_commit",),
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
     ),
 ]
 
@@ -336,7 +341,6 @@ async def number_of_many(h: Harness[Any]) -> None:
     """A telephone number has come with more names than one person has."""
     names = ("Anna Petrova", "Boris Ivanov", "Carla Ruiz", "Dmitri Orlov")
     await people_wrote(h, *({"phone": "+34600112201", "name": name} for name in names))
-    await all_looked_through(h)
 
 
 async def leads_merged(scene: Scene) -> Any:
@@ -377,6 +381,7 @@ IDENTITY = [
         ("propose.after_page", "propose.after_alike", "propose.before_commit"),
         two_leads_alike,
         through="SELECT 1 FROM proposed_merge",
+        aside=(*LEDGER, *SEARCH),
     ),
     Story(
         "a number turns out to be shared",
@@ -385,6 +390,183 @@ IDENTITY = [
         ("identity.after_shared",),
         number_of_many,
         through="SELECT 1 FROM shared_key",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
+# --- lead-intake: the ledger is repaired, counted and emptied -------------------------------------------------------
+
+BODY_DAYS = timedelta(days=31)
+"""Longer than the body of a settled receipt is kept."""
+
+
+async def mapping_mended(h: Harness[Any], *, many: int = 1) -> list[str]:
+    """Forms came whose fields nobody knew, and the mapping names them now; returns the receipts."""
+    url = await given_form(h)
+    forms = [{"submission_id": f"k{n}", "mailbox": f"anna{n}@example.com"} for n in range(many)]
+    receipts = [await deliver(h, url, json.dumps(form)) for form in forms]
+    answer = await h.api.patch("/v1/sources/form", json={"mapping": {"email": "mailbox"}})
+    assert answer.status_code == 200, answer.text
+    await h.app.commits.close()
+    return receipts
+
+
+async def replay_asked_for(h: Harness[Any]) -> None:
+    await mapping_mended(h, many=2)
+    answer = await h.api.post("/v1/receipts/replay", json={})
+    assert answer.status_code == 202, answer.text
+
+
+async def form_came_then(h: Harness[Any]) -> None:
+    """A form has come at the time of the service's clock; bodies that are older were emptied already."""
+    # Ids are made by the machine's clock, and the ledger reads the time from them.
+    with mock.patch("lead_intake.entry.new_id", functools.partial(new_id, h.clock.now())):
+        await people_wrote(h, {"email": "anna@example.com"})
+    await h.fetch(
+        "INSERT INTO ledger_mark (name, reached, at) "
+        "SELECT name, $1, $1 FROM unnest('{bodies.settled,bodies.refused,bodies.waiting}'::text[]) AS m (name)",
+        h.clock.now(),
+    )
+
+
+async def body_to_be_emptied(h: Harness[Any]) -> None:
+    """A body has had its time; there is nothing of the other kinds, and so far they were looked through."""
+    await form_came_then(h)
+    await h.fetch("UPDATE ledger_mark SET reached = now() WHERE name <> 'bodies.settled'")
+
+
+async def receipt_replayed(scene: Scene) -> Any:
+    return await scene.post(f"/v1/receipts/{scene.known[0]}/replay", json={})
+
+
+RECEIPTS = [
+    Story(
+        "a receipt is replayed",
+        "lead-intake",
+        ("api",),
+        (
+            "replay_receipt.after_lock",
+            "replay_receipt.after_take_out",
+            "replay_receipt.after_receive",
+            "replay_receipt.before_commit",
+        ),
+        mapping_mended,
+        act=receipt_replayed,
+    ),
+    Story(
+        "receipts are replayed one after the other",
+        "lead-intake",
+        ("worker",),
+        (
+            "replay_receipt.after_claim",
+            "replay_receipt.after_move",
+            "replay_receipt.after_commit",
+            "replay_receipt.after_take_out:2",
+        ),
+        replay_asked_for,
+        through="SELECT 1 FROM replay WHERE state = 'done'",
+        steps=("replay_receipt.after_commit", "replay_receipt.after_commit:2"),
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "the ledger is counted",
+        "lead-intake",
+        ("worker",),
+        ("ledger.after_new", "ledger.after_whole", "ledger.before_commit"),
+        form_came_then,
+        through="SELECT 1 FROM ledger_mark WHERE name = 'counted'",
+        aside=(*LIKENESS, *SEARCH),
+    ),
+    Story(
+        "a body has had its time",
+        "lead-intake",
+        ("worker",),
+        ("bodies.after_empty",),
+        body_to_be_emptied,
+        through="SELECT 1 FROM receipt WHERE body IS NULL",
+        since=BODY_DAYS,
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
+# --- lead-intake: a person is forgotten, and found until then -------------------------------------------------------
+
+SWEEP_AFTER = timedelta(days=3)
+"""Longer than the last tombstone of an erasure is waited for."""
+
+
+async def person_known(h: Harness[Any]) -> str:
+    """Somebody has written, and whatever follows from that was done."""
+    [lead] = await people_wrote(h, {"email": "anna@example.com", "name": "Anna Petrova"})
+    await h.fetch("UPDATE likeness_round SET started_at = $1, after_lead = $2", h.clock.now(), f"{2**128 - 1:032x}")
+    await h.fetch("DELETE FROM outbox")
+    return lead
+
+
+async def order_to_forget(h: Harness[Any]) -> None:
+    await person_known(h)
+    await h.fetch(
+        "INSERT INTO erase_request (source_id, key, receipt_id, requested_at) "
+        "SELECT source_id, key, receipt_id, $1 FROM receipt_entry",
+        h.clock.now(),
+    )
+
+
+async def person_forgotten(h: Harness[Any]) -> None:
+    lead = await person_known(h)
+    answer = await h.api.post(f"/v1/leads/{lead}/erase", json={}, headers={"Idempotency-Key": "e"})
+    assert answer.status_code == 200, answer.text
+
+
+async def person_erased(scene: Scene) -> Any:
+    return await scene.post(f"/v1/leads/{scene.known}/erase", json={}, headers={"Idempotency-Key": "e"})
+
+
+def erased(lead: str) -> Event:
+    """The order to forget, as the other services hear of it."""
+    at = now()
+    body = LeadErased(lead_id=lead, sequence=9, erasure_id=new_id(), reason="person_request")
+    body.occurred_at.FromDatetime(at)
+    return event(body, key=lead, occurred_at=at)
+
+
+ERASING = [
+    Story(
+        "a person is forgotten",
+        "lead-intake",
+        ("api",),
+        ("intake.erase.locked", "intake.erase.noted", "intake.erase.deleted", "intake.erase.before_commit"),
+        person_known,
+        act=person_erased,
+    ),
+    Story(
+        "a provider orders to forget a person",
+        "lead-intake",
+        ("worker",),
+        ("intake.order.read", "intake.order.before_commit"),
+        order_to_forget,
+        through="SELECT 1 FROM erase_request WHERE done_at IS NOT NULL",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "a tombstone is written once more",
+        "lead-intake",
+        ("worker",),
+        ("intake.sweep.held", "intake.sweep.before_commit"),
+        person_forgotten,
+        through="SELECT 1 FROM erased_lead WHERE swept_at IS NOT NULL",
+        since=SWEEP_AFTER,
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "a contact is kept to be searched",
+        "lead-intake",
+        ("worker",),
+        ("intake.search.held", "intake.search.kept"),
+        person_known,
+        events=lambda lead: [contact(lead, sequence=9)],
+        through="SELECT 1 FROM lead_search",
+        aside=(*LIKENESS, *LEDGER),
     ),
 ]
 
@@ -450,6 +632,12 @@ async def merged_and_handed_over(h: Harness[Any]) -> list[Event]:
     rests = handed("lead-1", "SUPERSEDED", sequence=2)
     rests.body.cycle = 1
     return [rests]
+
+
+async def decided_and_erased(h: Harness[Any]) -> list[Event]:
+    await agreed.activate(h, await agreed.people(h))
+    await h.receive([agreed.created("lead-1", at=now() - timedelta(minutes=30), **agreed.GOOD)])
+    return [erased("lead-1")]
 
 
 async def points_fade(h: Harness[Any]) -> None:
@@ -558,6 +746,15 @@ QUALIFICATION = [
         env={"BATON_DUE_POLL_SECONDS": "3600"},
     ),
     Story(
+        "a person is forgotten",
+        "qualification",
+        ("worker",),
+        ("qualification.erase.noted", "qualification.erase.done"),
+        decided_and_erased,
+        events=lambda known: known,
+        env={"BATON_DUE_POLL_SECONDS": "3600"},
+    ),
+    Story(
         "leads that came before any agreement are decided",
         "qualification",
         ("worker",),
@@ -627,6 +824,11 @@ async def contact_and_note(h: Harness[Any]) -> list[Event]:
     answer = await sales.post(f"/v1/handoffs/{handoff}/reject", {"reason": "too_small", "note": "Anna is leaving"})
     assert answer.status_code == 200, answer.text
     return [contact("lead-2", sequence=2, name="Boris Petrov"), forgotten("lead-1")]
+
+
+async def worked_and_erased(h: Harness[Any]) -> list[Event]:
+    await contact_and_note(h)
+    return [erased("lead-1")]
 
 
 DEAL_WON = (
@@ -752,7 +954,16 @@ SALES = [
         env=QUICK,
     ),
     Story(
-        "a person is forgotten",
+        "a person is erased",
+        "sales-feedback",
+        ("worker",),
+        ("sales.erase.held", "sales.erase.locked", "sales.erase.deleted", "sales.erase.recorded"),
+        worked_and_erased,
+        events=lambda known: known,
+        env=QUICK,
+    ),
+    Story(
+        "a contact ends",
         "sales-feedback",
         ("worker",),
         ("sales.contact.kept", "sales.contact.erased"),
@@ -791,6 +1002,11 @@ async def leads_unknown(h: Harness[Any]) -> list[Event]:
     return [lead_created("lead-1"), lead_created("lead-2")]
 
 
+async def touched_and_erased(h: Harness[Any]) -> list[Event]:
+    await h.receive([lead_touched("lead-1", id="t1")])
+    return [erased("lead-1")]
+
+
 async def deals_credited(h: Harness[Any]) -> None:
     await h.receive([lead_touched("lead-1", id="t1", channel="paid_search"), lead_touched("lead-1", id="t2")])
     await h.receive([lead_touched("lead-1", id="t3", before_close=timedelta(days=2))])
@@ -825,6 +1041,14 @@ ATTRIBUTION = [
         events=lambda known: known,
     ),
     Story(
+        "a person is forgotten",
+        "attribution",
+        ("worker",),
+        ("attribution.erase.noted", "attribution.erase.done"),
+        touched_and_erased,
+        events=lambda known: known,
+    ),
+    Story(
         "an operator rebuilds",
         "attribution",
         ("rebuild", "--lookback-days", "5"),
@@ -841,4 +1065,4 @@ ATTRIBUTION = [
     ),
 ]
 
-STORIES = (*INTAKE, *FETCHING, *IDENTITY, *QUALIFICATION, *SALES, *ATTRIBUTION)
+STORIES = (*INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *ERASING, *QUALIFICATION, *SALES, *ATTRIBUTION)

@@ -83,12 +83,13 @@ class Theatre:
 
     def __init__(self, server: Server, kafka: str, nursery: Nursery, directory: Path) -> None:
         self.server, self.kafka, self.nursery, self.directory = server, kafka, nursery, directory
-        self._undisturbed: dict[str, Undisturbed] = {}
+        self._undisturbed: dict[tuple[str, str], Undisturbed] = {}
 
     async def undisturbed(self, story: Story) -> Undisturbed:
-        if story.name not in self._undisturbed:
-            self._undisturbed[story.name] = await self._rehearse(story)
-        return self._undisturbed[story.name]
+        told = (story.service, story.name)
+        if told not in self._undisturbed:
+            self._undisturbed[told] = await self._rehearse(story)
+        return self._undisturbed[told]
 
     async def _rehearse(self, story: Story) -> Undisturbed:
         template = f"story_{STORIES.index(story)}"
@@ -137,6 +138,7 @@ class Theatre:
             yield await stack.enter_async_context(scene(
                 self.server, template, self.nursery, service=story.service, argv=story.argv, env=env, key=key,
                 known=known, bootstrap=self.kafka if needs_kafka(story) else "127.0.0.1:1", directory=self.directory,
+                aside=story.aside,
             ))  # fmt: skip
 
 
