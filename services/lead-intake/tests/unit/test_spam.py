@@ -123,8 +123,8 @@ def _codes() -> Iterator[tuple[str, str]]:
             if not isinstance(node, ast.Call):
                 continue
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            of_a_row = "importing" in path.parts
-            wanted = {"Unparsable": 0, "Refused": 0 if of_a_row else 1, "Impossible": 0, "NotThere": 0}
+            # The door's refusal names its answer first, an import's the reason.
+            wanted = {"Unparsable": 0, "Refused": int("importing" not in path.parts), "Impossible": 0, "NotThere": 0}
             entries = ("Inquiry", "Entry", "unreadable", "refusal", "quarantine")
             found = [k.value for k in node.keywords if k.arg in ("quarantined", "refused")]
             found += [k.value for k in node.keywords if k.arg == "reason" and name in entries]
