@@ -222,7 +222,7 @@ def _handed_in(
 def _finished(settings: Settings, one: dict[str, Any], *, show: Show) -> dict[str, Any]:
     while one["state"] in ("waiting", "running"):
         show(f"{one['name']}: {one['rows']:,} rows", one["position"], one["size"])
-        time.sleep(EVERY_S)
+        time.sleep(EVERY_S)  # the API has no long poll; the loop ends with the import's state
         one = call(settings, INTAKE, f"GET /v1/imports/{part(one['id'])}")
     show(f"{one['name']}: {one['rows']:,} rows", one["position"], one["size"])
     return one

@@ -399,7 +399,7 @@ def _followed(settings: Settings, job: dict[str, Any]) -> dict[str, Any]:
     with Progress(*columns, console=output.err(), disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("", total=job["total"])
         while job["state"] == "running":
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # the API has no long poll; the loop ends with the replay's state
             without = job.get("without_body", 0)
             job = call(settings, "lead-intake", f"GET /v1/receipts/replays/{part(job['id'])}") | {
                 "without_body": without

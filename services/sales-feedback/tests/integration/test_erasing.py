@@ -176,3 +176,12 @@ async def test_in_whatever_order_contacts_tombstone_and_log_come_nothing_is_left
     [row] = await sales.harness.fetch("SELECT done_at, removed::text FROM erased_lead WHERE lead_id = $1", lead)
     assert row["done_at"] is not None
     assert json.loads(row["removed"])["contact"] in (0, 1)
+
+
+async def test_the_log_counts_the_note_also_where_the_tombstone_came_first(sales: Sales) -> None:
+    await given_a_worked_lead(sales)
+    await sales.harness.receive([forgotten(LEAD)])
+    await sales.harness.receive([erased()])
+    assert "petrova" not in await everything(sales)
+    [item] = (await sales.harness.api.get("/v1/erasures")).json()["items"]
+    assert item["removed"]["note"] == 1

@@ -13,9 +13,10 @@ from sales_feedback.handoffs import store
 
 
 async def contacts_changed(tx: Tx, app: App, events: Sequence[Received[ContactChanged]]) -> None:
-    """Keep the latest contact of each lead; a tombstone empties it, and the notes and raw bodies about it, for good.
+    """Keep the latest contact of each lead; a tombstone empties it, and the raw bodies about it, for good.
 
-    What comes for an erased lead afterwards changes nothing.
+    What comes for an erased lead afterwards changes nothing. Notes are left to the erasure log, which states how many
+    it deleted: taken here, they would be missing there whenever the tombstone came first.
     """
     latest: dict[str, tuple[int, bytes]] = {}
     erased: list[str] = []
@@ -31,6 +32,5 @@ async def contacts_changed(tx: Tx, app: App, events: Sequence[Received[ContactCh
     if erased:
         await erasing_store.lock_handoffs(tx, erased)
         await erasing_store.empty_contacts(tx, erased, at=now)
-        await erasing_store.delete_notes(tx, erased)
         await erasing_store.empty_bodies(tx, sorted(set(erased)))
     failpoint("sales.contact.erased")
