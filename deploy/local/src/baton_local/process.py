@@ -1,12 +1,15 @@
 """Start, watch and end the programs of the local stack, also those that an earlier run left behind."""
 
 import contextlib
+import fcntl
+import functools
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -236,15 +239,49 @@ def guard(run_directory: Path, *, remove: Path | None = None, owner: int | None 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on now, below the range that outgoing connections use."""
+    """Ports on loopback that nobody listens on now, below the range that outgoing connections use.
+
+    Each is this process's for a while: neither another call here nor one in another process of the same user is given
+    it before the server it was asked for has come to listen on it.
+    """
     found: list[int] = []
-    order = random.SystemRandom().sample(range(20_000, 32_000), 2_000)
+    order = random.SystemRandom().sample(range(20_000, 32_000), 4_000)
     for port in order:
-        if port_is_free(port):
+        if _claim(port):
             found.append(port)
         if len(found) == count:
             return found
     raise LocalError(f"no {count} free ports between 20000 and 32000 on 127.0.0.1")
+
+
+_claims: dict[int, None] = {}
+_CLAIMS_KEPT = 2_000
+
+
+@functools.cache
+def _claims_file() -> int:
+    """One byte a port; a lock on it is the claim, which ends with the process however it ends."""
+    path = Path(tempfile.gettempdir()) / f"baton-ports-{os.getuid()}"
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _claim(port: int) -> bool:
+    if port in _claims:
+        return False
+    file = _claims_file()
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    if not port_is_free(port):
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, port)
+        return False
+    _claims[port] = None
+    if len(_claims) > _CLAIMS_KEPT:
+        oldest = next(iter(_claims))
+        del _claims[oldest]
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, oldest)
+    return True
 
 
 def port_is_free(port: int) -> bool:
