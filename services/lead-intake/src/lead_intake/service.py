@@ -8,8 +8,10 @@ from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
 from lead_intake.fetching import fetch, reconcile
-from lead_intake.public import create_public
+from lead_intake.grouping import restate
+from lead_intake.listener import create_public
 from lead_intake.settings import IntakeSettings
+from lead_intake.tracking import stitch
 
 
 async def keep_sources_fresh(app: App) -> None:
@@ -37,6 +39,21 @@ async def reconcile_sources(app: App) -> None:
     await reconcile.reconcile_for_ever(app)
 
 
+async def stitch_visits(app: App) -> None:
+    """Give visits to the persons who were identified after them."""
+    await stitch.stitch_for_ever(app)
+
+
+async def forget_visits(app: App) -> None:
+    """Delete the visits of those who were never identified."""
+    await stitch.forget_for_ever(app)
+
+
+async def restate_channels(app: App) -> None:
+    """Group earlier touches by changed channel rules."""
+    await restate.restate_for_ever(app)
+
+
 SERVICE: Service[App] = Service(
     name="lead-intake",
     package="lead_intake",
@@ -45,5 +62,14 @@ SERVICE: Service[App] = Service(
     create_api=create_api,
     create_public=create_public,
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
-    worker_tasks=MappingProxyType({"fetch": look_up, "fetch.tidy": tidy_lookups, "reconcile": reconcile_sources}),
+    worker_tasks=MappingProxyType(
+        {
+            "fetch": look_up,
+            "fetch.tidy": tidy_lookups,
+            "reconcile": reconcile_sources,
+            "stitch": stitch_visits,
+            "stitch.tidy": forget_visits,
+            "restate": restate_channels,
+        }
+    ),
 )

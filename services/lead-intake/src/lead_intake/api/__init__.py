@@ -6,6 +6,7 @@ from baton_kit.api import create_fastapi
 from lead_intake.api import leads, receipts, sources
 from lead_intake.app import App
 from lead_intake.fetching import api as fetching
+from lead_intake.grouping import api as grouping
 
 
 def create_api(app: App) -> FastAPI:
@@ -15,5 +16,5 @@ def create_api(app: App) -> FastAPI:
         title="Baton lead-intake",
         version="1.0.0",
         description="Sources, receipts and leads. Deliveries themselves go to the public listener.",
-        routers=[sources.router, receipts.router, leads.router, fetching.router],
+        routers=[sources.router, receipts.router, leads.router, fetching.router, grouping.router],
     )

@@ -41,15 +41,25 @@ class TouchOut(BaseModel):
     utm_medium: str
     utm_campaign: str
     campaign_id: str
+    adgroup_id: str
+    ad_id: str
     form_id: str
     page: str
     referrer_domain: str
+    referrer_host: str
+    click_kinds: list[str] = Field(description="Kinds of the click ids; the ids are the contact's")
+    within_visit: bool = Field(description="A further step of a visit that began with another touch")
+    action: str
+    campaign: str = Field(description="The code of the campaign it was matched to, empty for none")
+    channel_rules_version: int | None = Field(description="Null where too little was kept to group it anew")
     receipt_id: str
 
 
 class LeadDetail(LeadOut):
-    """A lead with its touches."""
+    """A lead with its touches; the first and the last by time, of those that began a visit."""
 
+    first_touch: TouchOut | None
+    last_touch: TouchOut | None
     touches: list[TouchOut]
 
 
@@ -93,7 +103,9 @@ async def get_lead(request: Request, id: UUID, caller: Caller = requires("leads:
         touches = await store.touches(tx, str(id))
     if row is None:
         raise Problem(404, "There is no such lead")
-    return LeadDetail(**_lead_out(row).model_dump(), touches=[TouchOut(**dict(t)) for t in touches])
+    told = [_touch_out(t) for t in touches]
+    first, last = _ends(told)
+    return LeadDetail(**_lead_out(row).model_dump(), first_touch=first, last_touch=last, touches=told)
 
 
 @router.get(
@@ -150,6 +162,19 @@ async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("l
             ),
         )
     return Timeline(lead_id=str(id), as_of=app.clock.now(), items=sorted(items, key=lambda i: i.at))
+
+
+def _touch_out(row: Mapping[str, Any]) -> TouchOut:
+    told = dict(row)
+    version = told.pop("rules_version")
+    return TouchOut(**told | {"click_kinds": told["click_kinds"].split(), "channel_rules_version": version})
+
+
+def _ends(touches: list[TouchOut]) -> tuple[TouchOut | None, TouchOut | None]:
+    """Which touch came first and which last; where all lie within visits, those."""
+    began = [t for t in touches if not t.within_visit] or touches
+    in_time = sorted(began, key=lambda t: (t.occurred_at, t.touch_id))
+    return (in_time[0], in_time[-1]) if in_time else (None, None)
 
 
 def _lead_out(row: Mapping[str, Any]) -> LeadOut:
