@@ -83,6 +83,7 @@ _ALIASES: Mapping[str, str] = {
         "ad_id": "adid creativeid",
         "form_id": "formid formname",
         "occurred_at": "occurredat submittedat createdat timestamp",
+        "anonymous_id": "anonymousid ajsanonymousid",
         "gclid": "gclid hsgoogleclickid",
         "fbclid": "fbclid hsfacebookclickid",
         "li_fat_id": "lifatid",

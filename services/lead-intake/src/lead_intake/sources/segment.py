@@ -2,7 +2,8 @@
 
 Source: Segment's HTTP API and Spec (common fields, identify, page, track, screen, group, alias): `type`, `messageId`,
 `anonymousId`, `userId`, `timestamp`, `sentAt`, `context.page`, `context.campaign`, `traits`. RudderStack
-sends the same. The write key is the token of the source's address; it stands in every browser and proves nothing but the source.
+sends the same. The write key is the token of the source's address: every browser knows it, and it proves nothing but
+the source.
 """
 
 from __future__ import annotations
@@ -146,7 +147,6 @@ def _address(page: Mapping[str, Any]) -> str:
 
 
 _ORIGINS = re.compile(rf"[?&](?:utm_[a-z]+|{'|'.join(mapping.CLICK_IDS)})=")
-
 
 
 def _within(page: Mapping[str, Any], fields: Mapping[str, str], *, kind: str) -> bool:
