@@ -36,6 +36,7 @@ def call(
     body: object = None,
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
+    headers: Mapping[str, str] | None = None,
     missing_ok: bool = False,
 ) -> Any:
     """Send one request (`"GET /v1/leads"`) and return the JSON of its answer.
@@ -44,7 +45,7 @@ def call(
     is None. Raises Failed for anything that is not a 2xx with JSON.
     """
     method, _, path = request.partition(" ")
-    answer = _send(settings, service, method, path, params=params, body=body, content=content, key=key)
+    answer = _send(settings, service, method, path, params=params, body=body, content=content, key=key, headers=headers)
     if answer.status_code == 404 and missing_ok:
         return None
     if not answer.is_success:
@@ -99,9 +100,10 @@ def _send(
     body: object = None,
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> httpx2.Response:
     url = settings.urls[service] + path
-    headers = {"accept": "application/json"}
+    headers = {"accept": "application/json", **(headers or {})}
     if token := key or settings.api_key:
         headers["authorization"] = f"Bearer {token}"
     raw = None
