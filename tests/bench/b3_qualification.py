@@ -18,6 +18,7 @@ from baton_kit.consumer import Consumer
 from baton_kit.db import Tx
 from baton_kit.envelope import Received, encode_headers
 from baton_kit.ids import new_id
+from baton_kit.runtime import leave_to_the_process
 from baton_kit.settings import DatabaseSettings, KafkaSettings
 from baton_kit.topics import apply_topics
 from baton_local.stack import Stack
@@ -140,6 +141,7 @@ async def drain(stack: Stack, subscriptions: Sequence[Subscription[Any]], *, pre
             Consumer(app, replace_group(s, f"{s.group}.{prefix}"), client_id="bench")
             for s in subscriptions
         ]
+        leave_to_the_process()  # as a worker does when it starts
         tasks = [asyncio.create_task(c.run()) for c in consumers]
         while sum(c.applied for c in consumers) == 0:  # noqa: ASYNC110 - the loop under test has no event for this
             await asyncio.sleep(0.001)

@@ -37,6 +37,7 @@ def call(
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    idempotency_key: str | None = None,
     missing_ok: bool = False,
 ) -> Any:
     """Send one request (`"GET /v1/leads"`) and return the JSON of its answer.
@@ -45,7 +46,10 @@ def call(
     is None. Raises Failed for anything that is not a 2xx with JSON.
     """
     method, _, path = request.partition(" ")
-    answer = _send(settings, service, method, path, params=params, body=body, content=content, key=key, headers=headers)
+    answer = _send(
+        settings, service, method, path, params=params, body=body, content=content, key=key, once=idempotency_key,
+        headers=headers,
+    )  # fmt: skip
     if answer.status_code == 404 and missing_ok:
         return None
     if not answer.is_success:
@@ -101,11 +105,14 @@ def _send(
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    once: str | None = None,
 ) -> httpx2.Response:
     url = settings.urls[service] + path
     headers = {"accept": "application/json", **(headers or {})}
     if token := key or settings.api_key:
         headers["authorization"] = f"Bearer {token}"
+    if once is not None:
+        headers["idempotency-key"] = once
     raw = None
     if content is not None:
         raw, headers["content-type"] = content

@@ -1,16 +1,17 @@
-"""`baton lead`: one lead over all four services."""
+"""`baton lead`: one lead over all four services, and leads that are one person."""
 
+import uuid
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from baton_cli import output
-from baton_cli.client import call, part, settings_of
-from baton_cli.output import Failed, Json, items_of, when
+from baton_cli.client import call, pages, part, settings_of
+from baton_cli.output import DryRun, Failed, Json, Yes, items_of, when
 from baton_cli.settings import SERVICES, Settings
 
-app = typer.Typer(name="lead", no_args_is_help=True, help="One lead over all four services.")
+app = typer.Typer(name="lead", no_args_is_help=True, help="Leads over all four services.")
 
 
 @app.command()
@@ -35,6 +36,123 @@ def show(
         tell(lead_id, items, decision)
     if away:
         raise Failed(f"the timeline is not complete: {', '.join(away)} did not answer", "`baton doctor` says why.")
+
+
+FROM = Annotated[str, typer.Argument(help="The lead that will belong to the other.", metavar="FROM_LEAD_ID")]
+INTO = Annotated[str, typer.Argument(help="The lead that stays canonical.", metavar="INTO_LEAD_ID")]
+
+
+@app.command()
+def merge(
+    ctx: typer.Context,
+    from_lead: FROM,
+    into_lead: INTO,
+    *,
+    reason: Annotated[str, typer.Option(help="same_person, same_key, same_company_and_name, import, other.")] = (
+        "same_person"
+    ),
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Merge two leads after showing what would join. No fact is rewritten; `baton lead unmerge` takes it back.
+
+    Example: `baton lead merge 01a05f11-… 01a05c06-… --dry-run`
+    """
+    settings = settings_of(ctx)
+    pair = {"from_lead_id": from_lead, "into_lead_id": into_lead}
+    seen = call(settings, "lead-intake", "POST /v1/merges/preview", body=pair)
+    if not as_json:
+        _tell_preview(seen)
+    if not seen.get("possible"):
+        raise Failed(f"these leads cannot be merged ({seen.get('why')})", str(seen.get("detail")))
+    if dry_run:
+        if as_json:
+            output.json_value(seen)
+        else:
+            output.line("nothing was changed")
+        return
+    output.confirm(f"Merge {from_lead} into {into_lead}?", yes=yes)
+    made = _write(ctx, "/v1/merges", pair | {"reason": reason})
+    if as_json:
+        output.json_value(made)
+    else:
+        output.line(f"merged; to take it back: baton lead unmerge {made.get('id')}")
+
+
+@app.command()
+def unmerge(
+    ctx: typer.Context,
+    merge_id: Annotated[str, typer.Argument(help="The merge.", metavar="MERGE_ID")],
+    *,
+    reason: Annotated[str, typer.Option(help="different_persons, mistake, other.")] = "different_persons",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Undo a merge: both leads stand again as their own facts make them.
+
+    Example: `baton lead unmerge 01a07777-… --reason mistake`
+    """
+    output.confirm(f"Undo the merge {merge_id}?", yes=yes)
+    undone = _write(ctx, f"/v1/merges/{part(merge_id)}/undo", {"reason": reason})
+    if as_json:
+        output.json_value(undone)
+    else:
+        output.line(f"{undone.get('from_lead_id')} and {undone.get('into_lead_id')} are two leads again")
+
+
+@app.command()
+def duplicates(
+    ctx: typer.Context,
+    *,
+    kind: Annotated[str | None, typer.Option(help="keys or alike.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List leads that may be one person. Nothing is merged by itself.
+
+    Example: `baton lead duplicates --kind alike`
+    """
+    found = pages(settings_of(ctx), "lead-intake", "/v1/merge-proposals", limit=limit, kind=kind)
+    if as_json:
+        output.json_value(found)
+        return
+    rows = [
+        [p.get("from_lead_id"), p.get("into_lead_id"), p.get("kind"), p.get("score"), when(p.get("proposed_at"))]
+        for p in found
+    ]
+    output.table(["lead", "may be", "because of", "alike>", "since"], rows, empty="nobody seems to be there twice")
+    if rows:
+        output.note("`baton lead merge LEAD MAY_BE --dry-run` shows what would join.")
+
+
+def _write(ctx: typer.Context, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    key = str(uuid.uuid4())
+    made: dict[str, Any] = call(settings_of(ctx), "lead-intake", f"POST {path}", body=body, idempotency_key=key)
+    return made
+
+
+def _tell_preview(seen: dict[str, Any]) -> None:
+    rows = [
+        [
+            side,
+            p.get("lead_id"),
+            p.get("source_id"),
+            p.get("touches"),
+            output.described(p.get("keys")),
+            output.described(p.get("channels")),
+            "yes" if p.get("consent_marketing") else "",
+        ]
+        for side, name in (("from", "from_leads"), ("into", "into_leads"))
+        for p in items_of(seen.get(name))
+    ]
+    columns = ["", "lead", "source", "touches>", "keys", "channels", "consent"]
+    output.table(columns, rows, empty="", title=f"Canonical would be {seen.get('canonical_lead_id')}")
+    changed = seen.get("features_changed") or {}
+    changes = [
+        [name, output.described(c.get("before")), output.described(c.get("after"))] for name, c in changed.items()
+    ]
+    output.table(["feature", "now", "then"], changes, empty="the criteria would see nothing new")
 
 
 def timeline(settings: Settings, lead_id: str) -> tuple[list[dict[str, Any]], list[str]]:

@@ -388,6 +388,67 @@ def test_every_command_has_json_and_an_example_in_its_help(baton, words):
     assert "--json" in said.out
 
 
+def _part(lead: str) -> dict[str, Any]:
+    return {"lead_id": lead, "source_id": "form", "touches": 2, "keys": {"email": 1}, "channels": ["direct"]}
+
+
+PREVIEW = {
+    "possible": True,
+    "why": "",
+    "detail": "",
+    "canonical_lead_id": "b",
+    "from_leads": [_part("a")],
+    "into_leads": [_part("b")],
+    "features_changed": {"job_level": {"before": "", "after": "c_level"}},
+}
+
+
+def test_a_merge_is_shown_first_and_a_dry_run_ends_there(baton, stub):
+    stub.answers["POST /v1/merges/preview"] = PREVIEW
+    said = baton("lead", "merge", "a", "b", "--dry-run")
+    assert said.code == 0
+    assert "c_level" in said.out
+    assert stub.to("POST /v1/merges") == []
+
+
+def test_a_merge_is_sent_once_under_a_key_of_its_own(baton, stub):
+    stub.answers["POST /v1/merges/preview"] = PREVIEW
+    stub.answers["POST /v1/merges"] = (201, {"id": "m1"})
+    said = baton("lead", "merge", "a", "b", "--yes", "--json")
+    assert said.json == {"id": "m1"}
+    [asked] = stub.to("POST /v1/merges")
+    assert asked.json == {"from_lead_id": "a", "into_lead_id": "b", "reason": "same_person"}
+    assert asked.headers["idempotency-key"]
+
+
+def test_a_merge_that_cannot_be_says_what_can(baton, stub):
+    stub.answers["POST /v1/merges/preview"] = PREVIEW | {"possible": False, "why": "merged_already", "detail": "Undo."}
+    said = baton("lead", "merge", "a", "b", "--yes")
+    assert said.code == 1
+    assert "Undo." in said.err
+    assert stub.to("POST /v1/merges") == []
+
+
+def test_an_unmerge_names_the_merge_and_the_reason(baton, stub):
+    stub.answers["POST /v1/merges/m1/undo"] = {"from_lead_id": "a", "into_lead_id": "b"}
+    said = baton("lead", "unmerge", "m1", "--reason", "mistake", "--yes")
+    assert "are two leads again" in said.out
+    assert stub.to("POST /v1/merges/m1/undo")[0].json == {"reason": "mistake"}
+
+
+def test_duplicates_are_listed(baton, stub):
+    item = {
+        "from_lead_id": "a",
+        "into_lead_id": "b",
+        "kind": "alike",
+        "score": 93,
+        "proposed_at": "2026-01-01T00:00:00Z",
+    }
+    stub.answers["GET /v1/merge-proposals"] = {"items": [item]}
+    assert "93" in baton("lead", "duplicates").out
+    assert baton("lead", "duplicates", "--json").json == [item]
+
+
 META = {
     "id": "meta-leads",
     "provider": "meta",

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
-from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import LeadQualified
 from baton.sales.v1.sales_pb2 import DealClosed, DealOutcome, HandoffChanged, HandoffState
 from baton_kit.envelope import Event, event
@@ -98,3 +98,13 @@ def rules_restated(version: int, touches: int) -> Event:
     body = ChannelRulesRestated(version=version, touches_regrouped=touches)
     body.occurred_at.FromDatetime(CLOSE)
     return event(body, key="channel-rules", occurred_at=CLOSE)
+
+
+def merged(merge_id: str, source: str, target: str, *, version: int = 1, on: str | None = None) -> Event:
+    """The merge (odd versions) or its undoing (even ones), on the key of one of its leads."""
+    kind = LeadMerged if version % 2 else LeadUnmerged
+    body = kind(
+        merge_id=merge_id, lead_id=on or target, sequence=5, from_lead_id=source, into_lead_id=target, version=version
+    )
+    body.occurred_at.FromDatetime(CLOSE)
+    return event(body, key=on or target, occurred_at=CLOSE)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Identity,
@@ -177,3 +178,18 @@ def add_kit_tables(metadata: MetaData) -> KitTables:
         Index("idempotency_key_age", "created_at"),
     )
     return KitTables(outbox, inbox, consumer_offset, parked, parked_key, api_key, idempotency_key)
+
+
+def add_edges_table(metadata: MetaData) -> Table:
+    """Add the table of `edges.py` to the metadata of a service that follows merges."""
+    return Table(
+        "merge_edge",
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("source", Text, nullable=False),
+        Column("target", Text, nullable=False),
+        Column("version", BigInteger, nullable=False),
+        Column("active", Boolean, nullable=False),
+        Index("merge_edge_source", "source", postgresql_where=text("active")),
+        Index("merge_edge_target", "target", postgresql_where=text("active")),
+    )

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from attribution import store
 from attribution.contribution import Projection, credits_of, difference, totals_of
-from attribution.events import deal_of, touch_of
+from attribution.events import deal_of, merge_of, touch_of
 from attribution.facts import DealFact, TouchFact
-from baton.lead.v1.lead_pb2 import TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadMerged, LeadUnmerged, TouchRecorded
 from baton.sales.v1.sales_pb2 import DealClosed
 from baton_kit.db import Tx
 from baton_kit.envelope import Received
@@ -27,6 +27,22 @@ async def deals_closed(tx: Tx, app: "App", events: Sequence[Received[DealClosed]
     await _keep_and_credit(tx, app, [deal_of(e.body) for e in events])
 
 
+async def leads_merged(tx: Tx, app: "App", events: Sequence[Received[LeadMerged | LeadUnmerged]]) -> None:
+    """Keep this version of each merge, and credit anew the deals of both leads and of all that belong to them.
+
+    A deal's journey is all that its person did, under whichever lead; of a merge the highest version counts.
+    """
+    position = await store.next_position(tx, at=app.clock.now())
+    failpoint("attribution.after_position")
+    facts = [merge_of(e.body) for e in events]
+    new = await store.insert_facts(tx, facts, known_seq=position)
+    failpoint("attribution.after_facts")
+    if new:
+        named = {lead_id for fact in facts for lead_id in (fact.lead_id, fact.into_lead_id)}
+        await credit_anew(tx, await store.current_projection(tx), named)
+    failpoint("attribution.after_credit")
+
+
 async def _keep_and_credit(tx: Tx, app: "App", facts: Sequence[TouchFact | DealFact]) -> None:
     # The position comes first. It makes this transaction wait for whoever else is writing: a touch and a close of
     # the same lead travel on different topics, and neither may miss the other.
@@ -44,8 +60,9 @@ async def credit_anew(tx: Tx, projection: Projection, lead_ids: Set[str]) -> int
 
     The caller holds the position. One statement a step, however many deals there are.
     """
-    # 1. What is known of the leads' deals now, and what was counted for them before.
-    deals = await store.latest_deals(tx, lead_ids)
+    # 1. What is known of the deals of these persons now, and what was counted for them before.
+    whole = await store.families_at(tx, lead_ids)
+    deals = await store.latest_deals(tx, set(whole.everyone(lead_ids)))
     if not deals:
         return 0
     touches = await store.touches_of(tx, {deal.lead_id for deal in deals})

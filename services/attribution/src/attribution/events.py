@@ -13,12 +13,13 @@ from attribution.facts import (
     GroupFact,
     HandoffFact,
     LeadFact,
+    MergeFact,
     QualifiedFact,
     TouchFact,
 )
 from attribution.models import DIRECT
 from baton.lead.v1.channels_pb2 import TouchRegrouped
-from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import (
     DealClosed,
@@ -169,6 +170,20 @@ def deal_of(e: DealClosed) -> DealFact:
         product=e.product,
         crm=e.crm,
         agreement_digest=e.agreement.digest,
+    )
+
+
+def merge_of(e: LeadMerged | LeadUnmerged) -> MergeFact:
+    """Return this version of the merge. Raises Unprocessable where it names no two leads."""
+    if e.from_lead_id == e.into_lead_id:
+        raise Unprocessable("the merge names no two leads")
+    return MergeFact(
+        merge_id=_id(e, "merge_id"),
+        version=e.version,
+        lead_id=_id(e, "from_lead_id"),
+        into_lead_id=_id(e, "into_lead_id"),
+        occurred_at=time_of(e, "occurred_at"),
+        active=isinstance(e, LeadMerged),
     )
 
 

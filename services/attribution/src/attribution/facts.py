@@ -150,4 +150,18 @@ class DealFact:
     agreement_digest: str
 
 
-Fact = LeadFact | TouchFact | GroupFact | DecisionFact | QualifiedFact | HandoffFact | FeedbackFact | DealFact
+@dataclass(frozen=True, slots=True)
+class MergeFact:
+    """One version of a merge: while the highest is `active`, `lead_id` belongs to `into_lead_id`."""
+
+    merge_id: str
+    version: int
+    lead_id: str
+    into_lead_id: str
+    occurred_at: datetime
+    active: bool
+
+
+Fact = (
+    LeadFact | TouchFact | GroupFact | DecisionFact | QualifiedFact | HandoffFact | FeedbackFact | DealFact | MergeFact
+)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from attribution import credit, record, regroup
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
-from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
@@ -18,6 +18,8 @@ HANDLERS: "Handlers[App]" = {
     DealClosed: credit.deals_closed,
     ChannelRulesChanged: regroup.rules_changed,
     ChannelRulesRestated: regroup.rules_restated,
+    LeadMerged: credit.leads_merged,
+    LeadUnmerged: credit.leads_merged,
     LeadCreated: record.leads_created,
     LeadScored: record.leads_scored,
     LeadQualified: record.leads_qualified,

@@ -14,6 +14,7 @@ from attribution.facts import Fact, GroupFact
 from attribution.models import MODELS, Parameters, Touch
 from attribution.tables import TABLE_OF
 from baton_kit.db import Tx, raw
+from baton_kit.edges import ALONE, Edge, Families, families
 
 _CREDIT_COLUMNS = tuple(f.name for f in dataclasses.fields(Credit))
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -150,14 +151,55 @@ async def deals_page(tx: Tx, *, after: str, position: int, limit: int) -> list[D
     return [Deal(*row) for row in rows]
 
 
+# Every merge that ever joined the leads around these, whether it stands or not: few, and found by their indexes.
+_MERGES_AROUND = """
+WITH RECURSIVE near AS (
+    SELECT unnest($1::text[]) AS key
+    UNION
+    SELECT next.key FROM near CROSS JOIN LATERAL (
+        SELECT into_lead_id AS key FROM merge_version WHERE lead_id = near.key
+        UNION ALL
+        SELECT lead_id FROM merge_version WHERE into_lead_id = near.key
+    ) AS next
+)
+SELECT DISTINCT ON (merge_id) merge_id, lead_id, into_lead_id, version, active
+FROM merge_version
+WHERE lead_id IN (SELECT key FROM near) AND ($2::bigint IS NULL OR known_seq <= $2)
+ORDER BY merge_id, version DESC
+"""
+
+
+async def families_at(tx: Tx, lead_ids: Iterable[str], *, position: int | None = None) -> Families:
+    """Return who belongs to these leads, as far as it was known at a position."""
+    wanted = sorted(set(lead_ids))
+    if not wanted:
+        return ALONE
+    return families(Edge(*row) for row in await (await raw(tx)).fetch(_MERGES_AROUND, wanted, position))
+
+
+async def all_families(tx: Tx) -> Families:
+    """Return everyone who belongs to anyone, as it stands."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT DISTINCT ON (merge_id) merge_id, lead_id, into_lead_id, version, active "
+        "FROM merge_version ORDER BY merge_id, version DESC"
+    )
+    return families(Edge(*row) for row in rows)
+
+
 async def touches_of(tx: Tx, lead_ids: Set[str], *, position: int | None = None) -> Mapping[str, list[Touch]]:
-    """Return the touches of leads, as far as they were known at a position; test touches are left out."""
+    """Return all touches of each lead's person, as far as they were known at a position; test touches are left out."""
+    whole = await families_at(tx, lead_ids, position=position)
+    own = await _touches_by_lead(tx, whole.everyone(lead_ids), position=position)
+    return {lead_id: [t for member in whole.members(lead_id) for t in own.get(member, ())] for lead_id in lead_ids}
+
+
+async def _touches_by_lead(tx: Tx, lead_ids: Sequence[str], *, position: int | None) -> Mapping[str, list[Touch]]:
     connection = await raw(tx)
     rows = await connection.fetch(
         "SELECT lead_id, touch_id, occurred_at, channel, campaign, utm_campaign, campaign_id FROM touch "
         "WHERE lead_id = ANY($1::text[]) AND NOT test AND NOT within_visit "
         "AND ($2::bigint IS NULL OR known_seq <= $2)",
-        list(lead_ids), position,
+        lead_ids, position,
     )  # fmt: skip
     # Few touches are ever grouped anew: they are asked for by themselves.
     latest = await connection.fetch(
@@ -180,7 +222,9 @@ async def leads_changed_after(tx: Tx, position: int) -> set[str]:
     rows = await (await raw(tx)).fetch(
         "SELECT lead_id FROM touch WHERE known_seq > $1 AND NOT test "
         "UNION SELECT lead_id FROM touch_group WHERE known_seq > $1 "
-        "UNION SELECT lead_id FROM deal_version WHERE known_seq > $1",
+        "UNION SELECT lead_id FROM deal_version WHERE known_seq > $1 "
+        "UNION SELECT lead_id FROM merge_version WHERE known_seq > $1 "
+        "UNION SELECT into_lead_id FROM merge_version WHERE known_seq > $1",
         position,
     )
     return {row["lead_id"] for row in rows}
@@ -405,15 +449,20 @@ async def totals_by_key(
 async def leads_by_stage(tx: Tx, *, created_from: date | None, created_to: date | None) -> Mapping[str, int]:
     """Count the leads that reached each stage, of those created in the days from..to (all, without both).
 
-    A lead is counted once a stage, however often it went through it. Test leads are left out.
+    A person is counted once a stage, however often and under however many leads it went through it; the first of the
+    leads says when it was created. Test leads are left out.
     """
+    whole = await all_families(tx)
     row = await (await raw(tx)).fetchrow(
         """
-        WITH cohort AS (
-            SELECT lead_id FROM lead
-            GROUP BY lead_id
-            HAVING NOT bool_or(test)
-               AND (min(occurred_at) AT TIME ZONE 'UTC')::date
+        WITH person AS (
+            SELECT * FROM unnest($3::text[], $4::text[]) AS p (lead_id, root)
+        ), real AS (
+            SELECT lead_id, min(occurred_at) AS created_at FROM lead GROUP BY lead_id HAVING NOT bool_or(test)
+        ), cohort AS (
+            SELECT COALESCE(root, lead_id) AS root FROM real LEFT JOIN person USING (lead_id)
+            GROUP BY 1
+            HAVING (min(created_at) AT TIME ZONE 'UTC')::date
                    BETWEEN COALESCE($1::date, '-infinity') AND COALESCE($2::date, 'infinity')
         ), deal AS (
             SELECT DISTINCT ON (deal_id) lead_id, outcome FROM deal_version ORDER BY deal_id, sequence DESC
@@ -426,22 +475,26 @@ async def leads_by_stage(tx: Tx, *, created_from: date | None, created_to: date 
             UNION SELECT lead_id, 'opportunity' FROM handoff_version WHERE state = 'opportunity'
             UNION SELECT lead_id, 'opportunity' FROM deal
             UNION SELECT lead_id, 'won' FROM deal WHERE outcome = 'won'
+        ), counted AS (
+            SELECT DISTINCT COALESCE(root, lead_id) AS root, stage
+            FROM reached JOIN real USING (lead_id) LEFT JOIN person USING (lead_id)
         )
         SELECT count(*) FILTER (WHERE stage = 'lead') AS lead,
                count(*) FILTER (WHERE stage = 'qualified') AS qualified,
                count(*) FILTER (WHERE stage = 'accepted') AS accepted,
                count(*) FILTER (WHERE stage = 'opportunity') AS opportunity,
                count(*) FILTER (WHERE stage = 'won') AS won
-        FROM reached JOIN cohort USING (lead_id)
+        FROM counted JOIN cohort USING (root)
         """,
-        created_from, created_to,
+        created_from, created_to, list(whole.root_of), list(whole.root_of.values()),
     )  # fmt: skip
     return dict(row)
 
 
 async def credited_deals(tx: Tx, projection: Projection, lead_id: str) -> list[tuple[Deal, tuple[Credit, ...]]]:
-    """Return the won deals of a lead with their credits."""
-    deals = [deal for deal in await latest_deals(tx, {lead_id}) if deal.lead_id == lead_id]
+    """Return the won deals of a lead, and of all that were merged with it, with their credits."""
+    members = set((await families_at(tx, [lead_id])).members(lead_id))
+    deals = [deal for deal in await latest_deals(tx, members) if deal.lead_id in members]
     credits = await stored_credits(tx, projection, deal_ids=[deal.deal_id for deal in deals])
     return [(deal, credits[deal.deal_id]) for deal in deals if deal.deal_id in credits]
 

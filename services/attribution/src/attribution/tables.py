@@ -29,6 +29,7 @@ from attribution.facts import (
     GroupFact,
     HandoffFact,
     LeadFact,
+    MergeFact,
     QualifiedFact,
     TouchFact,
 )
@@ -226,6 +227,21 @@ deal_version = Table(
     Index("deal_version_known", "known_seq", postgresql_using="brin", postgresql_with={"pages_per_range": 16}),
 )
 
+merge_version = Table(
+    "merge_version",
+    metadata,
+    Column("merge_id", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    _text("lead_id"),
+    _text("into_lead_id"),
+    _time("occurred_at"),
+    _flag("active"),
+    _known_seq(),
+    Index("merge_version_lead", "lead_id"),
+    Index("merge_version_into", "into_lead_id"),
+    Index("merge_version_known", "known_seq"),
+)
+
 # One computed projection with its parameters; a rebuild makes a new one beside the current and swaps them.
 generation = Table(
     "generation",
@@ -278,5 +294,6 @@ TABLE_OF: Final[dict[type[Fact], Table]] = {
     HandoffFact: handoff_version,
     FeedbackFact: feedback,
     DealFact: deal_version,
+    MergeFact: merge_version,
 }
 """Each kind of fact and its table: the same names in the same order, and `known_seq` behind them."""

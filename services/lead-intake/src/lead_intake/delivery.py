@@ -62,6 +62,7 @@ class Source:
     token_digest: bytes = b""
     mapping: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     settings: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    shared_keys: frozenset[str] = frozenset()
     credentials: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
     rules: ChannelRules = field(default=DEFAULT_RULES, repr=False, compare=False)
 

@@ -16,6 +16,7 @@ from baton_kit.ids import new_id
 from lead_intake import features, normalise
 from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source, Visit
+from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
 from lead_intake.touches import Origin, origin_of
 
 LONGEST_KEY = 1_000
@@ -142,15 +143,22 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     email = normalise.email(told["email"]) if told.get("email") else ""
     phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
     visitors = visitors_of(inquiry, source)
-    if not email and not phone:
-        if inquiry.visit is not None and visitors and not told.get("email") and not told.get("phone"):
-            return Entry(key, at, visitor=_visitor(inquiry, source, inquiry.visit, visitors=visitors))
-        return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
-    identities = (f"email:{email.lower()}",) if email else ()
-    if phone:
-        identities = (*identities, f"phone:{phone}")
+    if inquiry.visit is not None and visitors and not told.get("email") and not told.get("phone"):
+        # A cookie alone makes nobody a lead, whatever the source identifies people by.
+        return Entry(key, at, visitor=_visitor(inquiry, source, inquiry.visit, visitors=visitors))
     origin = origin_of(inquiry, kind=_kind(inquiry, source), rules=source.rules)
     derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
+    identities = keys_of(
+        rules_of(source.settings.get("identity", DEFAULT)),
+        source_id=source.id,
+        fields=told,
+        email=email,
+        phone=phone,
+        company_domain=derived.company_domain,
+        shared=source.shared_keys,
+    )
+    if not identities:
+        return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
     return Entry(
         key,
         at,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from baton.lead.v1.contact_pb2 import ContactChanged
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadFeatures, TouchKind, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadFeatures, LeadMerged, LeadUnmerged, TouchKind, TouchRecorded
+from baton_kit.edges import Edge
 from baton_kit.envelope import Event, event
 from lead_intake.contact import stamp
 from lead_intake.entry import Delivery, Entry, Person, Visitor
 from lead_intake.touches import TOUCH_KINDS, Origin
 
 _KINDS = {kind: TouchKind.Value(f"TOUCH_KIND_{kind.upper()}") for kind in TOUCH_KINDS}
+
+if TYPE_CHECKING:
+    from lead_intake.merging.merge import Decision
 
 
 def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: LeadFeatures) -> Event:
@@ -80,6 +85,22 @@ def touch_of(
 
 def contact_changed(d: Delivery, p: Person | Visitor, contact: ContactChanged, *, at: datetime) -> Event:
     return _event(contact, d, key=contact.lead_id, at=at, id=p.contact_event)
+
+
+def merge_told(edge: Edge, decision: Decision, *, lead_id: str, sequence: int) -> Event:
+    """LeadMerged or LeadUnmerged, as the edge stands, on the key of one of its leads."""
+    body = (LeadMerged if edge.active else LeadUnmerged)(
+        merge_id=edge.id,
+        lead_id=lead_id,
+        sequence=sequence,
+        from_lead_id=edge.source,
+        into_lead_id=edge.target,
+        version=edge.version,
+        decided_by=decision.by,
+        reason=decision.reason,
+    )
+    body.occurred_at.FromDatetime(decision.at)
+    return event(body, key=lead_id, occurred_at=decision.at)
 
 
 def _event(

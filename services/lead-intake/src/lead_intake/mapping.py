@@ -26,7 +26,8 @@ def words(text: str) -> frozenset[str]:
 
 FIELDS = words(
     """
-    id occurred_at form_id test email phone full_name first_name last_name company_name job_title
+    id occurred_at form_id test external_id crm_id anonymous_id
+    email phone full_name first_name last_name company_name job_title
     country language message website employees industry product timeline budget budget_currency
     consent_marketing page_url referrer utm_source utm_medium utm_campaign campaign_id adgroup_id ad_id
     gclid gbraid wbraid dclid fbclid msclkid ttclid li_fat_id twclid yclid ymclid
@@ -82,6 +83,8 @@ _ALIASES: Mapping[str, str] = {
         "adgroup_id": "adgroupid adsetid",
         "ad_id": "adid creativeid",
         "form_id": "formid formname",
+        "external_id": "externalid",
+        "crm_id": "crmid",
         "occurred_at": "occurredat submittedat createdat timestamp",
         "anonymous_id": "anonymousid ajsanonymousid",
         "gclid": "gclid hsgoogleclickid",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from baton.lead.v1.contact_pb2 import ClickId, ContactChanged
 from baton_kit.db import Direct, Tx
+from baton_kit.edges import Families, families_of
 from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
 from lead_intake import contact, events, features, store
@@ -22,6 +23,8 @@ from lead_intake.contact import stamp
 from lead_intake.delivery import Outcome, Result
 from lead_intake.entry import Delivery, Entry, Person, Visitor
 from lead_intake.fetching.note import note
+from lead_intake.identity.keys import name_digest
+from lead_intake.identity.shared import Sighting, note_names
 from lead_intake.tracking import store as tracking
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class Writes:
     identities: list[tuple[str, str]] = field(default_factory=list)
     touches: list[store.Touch] = field(default_factory=list)
     merges: list[store.ProposedMerge] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     visitors: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
@@ -99,7 +103,10 @@ async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> 
     )
     failpoint("intake.after_insert")
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
-    await store.insert_merges(tx, writes.merges)
+    if writes.merges:  # rare, and only then worth asking whether they were merged before
+        whole = await families_of(tx, [lead.id for lead in writes.leads.values()])
+        await store.insert_merges(tx, [m for m in writes.merges if not _one_already(m, writes, whole)])
+    await note_names(tx, writes.sightings)
     if tracked:
         await write_visitors(tx, writes, at=max(d.received_at for d in deliveries))
         failpoint("intake.after_visitors")
@@ -149,6 +156,8 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
             writes.visitors[key] = writes.links[key] = person_id
 
     known = writes.leads.get(person_id)
+    if known is not None:
+        writes.sightings += _other_name(p, known, at=d.received_at)
     lead = _created(d, e, p, person_id, writes) if known is None else known
     outcome, contact_told = (Outcome.CREATED, True) if known is None else _matched(e, p, lead)
     lead.sequence += 1
@@ -242,6 +251,22 @@ async def write_visitors(tx: Tx | Direct, writes: Writes, *, at: datetime) -> No
     """Keep the visits that wait, then say who the visitors are. The caller holds their keys."""
     await tracking.insert_visits(tx, writes.visits)
     await tracking.link(tx, writes.links, at=at)
+
+
+def _other_name(p: Person, lead: store.Lead, *, at: datetime) -> list[Sighting]:
+    """Both names under each address and number, where an inquiry comes under another name than those before."""
+    told, before = p.contact.full_name, lead.contact.full_name
+    if not told or not before or told == before:
+        return []
+    if set(told.casefold().replace(",", " ").split()) & set(before.casefold().replace(",", " ").split()):
+        return []  # "Anna P." and "Anna Petrova": a word in common is no second person
+    keys = [key for key in p.identities if key.startswith(("email:", "phone:"))]
+    return [(key, name_digest(name), at) for key in keys for name in (before, told)]
+
+
+def _one_already(proposed: store.ProposedMerge, writes: Writes, whole: Families) -> bool:
+    low, high = writes.leads.get(proposed.low), writes.leads.get(proposed.high)
+    return low is not None and high is not None and whole.root(low.id) == whole.root(high.id)
 
 
 def _created(d: Delivery, e: Entry, p: Person, person_id: str, writes: Writes) -> store.Lead:

@@ -9,7 +9,9 @@ from lead_intake.api import create_api
 from lead_intake.app import App, open_app
 from lead_intake.fetching import fetch, reconcile
 from lead_intake.grouping import restate
+from lead_intake.identity.shared import share_for_ever
 from lead_intake.listener import create_public
+from lead_intake.merging.propose import propose_for_ever
 from lead_intake.settings import IntakeSettings
 from lead_intake.tracking import stitch
 
@@ -70,6 +72,8 @@ SERVICE: Service[App] = Service(
             "stitch": stitch_visits,
             "stitch.tidy": forget_visits,
             "restate": restate_channels,
+            "proposals": propose_for_ever,
+            "shared_keys": share_for_ever,
         }
     ),
 )

@@ -19,6 +19,7 @@ class IntakeSettings(ServiceSettings):
 
     Visits of somebody who is never identified are kept `anonymous_days`. A tracking source may send
     `tracking_a_second` events in the long run, and ten times as many at once.
+    An address or number that comes with more than `shared_key_names` names within `shared_key_days` is shared.
     """
 
     public_url: str = "http://127.0.0.1:8100"
@@ -28,6 +29,8 @@ class IntakeSettings(ServiceSettings):
     anonymous_days: int = Field(default=90, ge=1, le=730)
     tracking_a_second: int = Field(default=200, ge=1, le=100_000)
     fetches_at_once: int = Field(default=16, ge=1, le=200)
+    shared_key_names: int = Field(default=3, ge=1, le=1_000)
+    shared_key_days: int = Field(default=30, ge=1, le=3_650)
 
     @model_validator(mode="after")
     def _provider_urls_stay_here(self) -> IntakeSettings:

@@ -17,6 +17,7 @@ from lead_intake.channels import DEFAULT_RULES, ChannelRules
 from lead_intake.delivery import Source
 from lead_intake.fetching import store as fetching_store
 from lead_intake.grouping import store as grouping_store
+from lead_intake.identity.shared import shared_keys
 
 REFRESH_S = 0.5
 
@@ -48,6 +49,7 @@ class SourceCache:
             if version == self._version:
                 return
             rows = await store.sources(tx)
+            shared = await shared_keys(tx)
             credentials = await fetching_store.credentials(tx)
             table = await grouping_store.current(tx)
         if table.version != self.rules.version:
@@ -60,7 +62,7 @@ class SourceCache:
                 log.error("credential_cannot_be_opened", source=source_id, credential=name)
                 continue
             shown.setdefault(source_id, {})[name] = opened
-        self._sources = {row.id: self._opened(row, shown.get(row.id, {})) for row in rows}
+        self._sources = {row.id: self._opened(row, shown.get(row.id, {}), shared=shared) for row in rows}
         self._by_token = {(s.provider, s.token_digest): s for s in self._sources.values() if s.token_digest}
         self._version = version
 
@@ -94,7 +96,7 @@ class SourceCache:
         """Every source by its id."""
         return self._sources
 
-    def _opened(self, row: store.SourceRow, credentials: Mapping[str, str]) -> Source:
+    def _opened(self, row: store.SourceRow, credentials: Mapping[str, str], *, shared: frozenset[str]) -> Source:
         secrets = []
         for id, sealed, _ in row.secrets:
             try:
@@ -111,6 +113,7 @@ class SourceCache:
             token_digest=row.token_digest or b"",
             mapping=row.mapping,
             settings=row.settings,
+            shared_keys=shared,
             credentials=credentials,
             rules=self.rules,
         )

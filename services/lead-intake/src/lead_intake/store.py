@@ -456,15 +456,26 @@ async def lead(tx: Tx, id: str) -> Mapping[str, Any] | None:
     return row
 
 
-async def touches(tx: Tx, lead_id: str) -> list[Mapping[str, Any]]:
-    """The touches of a lead, in the order of its versions."""
+async def leads_by_id(tx: Tx, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Leads, in the order of their ids; unknown ones are missing."""
     return list(
         await (await raw(tx)).fetch(
-            "SELECT id::text AS touch_id, occurred_at, sequence, source_id, kind, channel, utm_source, utm_medium, "
-            "utm_campaign, campaign_id, form_id, page, referrer_domain, receipt_id::text, adgroup_id, ad_id, "
-            "referrer_host, click_kinds, within_visit, action, campaign, rules_version "
-            "FROM touch WHERE lead_id = $1::uuid ORDER BY sequence LIMIT 1000",
-            lead_id,
+            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead "
+            "WHERE id = ANY($1::uuid[]) ORDER BY id",
+            ids,
+        )
+    )
+
+
+async def touches(tx: Tx, lead_ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The touches of leads, by lead in the order of its versions."""
+    return list(
+        await (await raw(tx)).fetch(
+            "SELECT id::text AS touch_id, lead_id::text AS origin_lead_id, occurred_at, sequence, source_id, kind, "
+            "channel, utm_source, utm_medium, utm_campaign, campaign_id, form_id, page, referrer_domain, "
+            "receipt_id::text, adgroup_id, ad_id, referrer_host, click_kinds, within_visit, action, campaign, "
+            "rules_version FROM touch WHERE lead_id = ANY($1::uuid[]) ORDER BY lead_id, sequence LIMIT 1000",
+            lead_ids,
         )
     )
 

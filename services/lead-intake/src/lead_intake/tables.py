@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from baton_kit.tables import add_kit_tables
+from baton_kit.tables import add_edges_table, add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
@@ -32,6 +32,10 @@ kit = add_kit_tables(metadata)
 
 def _text(name: str) -> Column[Any]:
     return Column(name, Text, nullable=False, server_default=text("''"))
+
+
+def _bare(name: str) -> Column[Any]:
+    return Column(name, Text, nullable=False)
 
 
 def _time(name: str) -> Column[Any]:
@@ -236,9 +240,75 @@ proposed_merge = Table(
     Column("person_high", UUID(as_uuid=False), nullable=False),
     Column("receipt_id", UUID(as_uuid=False), nullable=False),
     _time("proposed_at"),
+    Column("kind", Text, nullable=False, server_default=text("'keys'")),
+    Column("score", SmallInteger, nullable=False, server_default=text("100")),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
     PrimaryKeyConstraint("person_low", "person_high", name="proposed_merge_pkey"),
+    Index(
+        "proposed_merge_open",
+        "proposed_at",
+        "person_low",
+        "person_high",
+        postgresql_where=text("state = 'open'"),
+    ),
 )
-"""Two persons that one delivery named as the same; nothing is merged by it."""
+"""Two persons that may be one: named so by one delivery (`keys`), or alike (`alike`). Nothing is merged by it.
+
+`receipt_id` is all zeros where no delivery named the two."""
+
+merge_edge = add_edges_table(metadata)
+"""The merges as they stand."""
+
+merge_decision = Table(
+    "merge_decision",
+    metadata,
+    Column("merge_id", UUID(as_uuid=False), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    _bare("decided_by"),
+    _bare("reason"),
+    _time("decided_at"),
+    PrimaryKeyConstraint("merge_id", "version", name="merge_decision_pkey"),
+)
+"""Who merged two leads (version 1) and who undid it (version 2), and why; only ever added to."""
+
+likeness = Table(
+    "likeness",
+    metadata,
+    Column("lead_id", UUID(as_uuid=False), ForeignKey("contact.lead_id", ondelete="CASCADE"), primary_key=True),
+    _bare("name"),
+    _bare("company"),
+    Index("likeness_company", "company", postgresql_using="gin", postgresql_ops={"company": "gin_trgm_ops"}),
+)
+"""Name and company as they are compared; goes with the contact."""
+
+likeness_round = Table(
+    "likeness_round",
+    metadata,
+    Column("the_only", SmallInteger, primary_key=True, autoincrement=False),
+    Column("after_lead", UUID(as_uuid=False)),
+    Column("started_at", DateTime(timezone=True)),
+)
+"""How far the search for leads that are alike has come; one row, held by the process that searches."""
+
+shared_key = Table(
+    "shared_key",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("shared", Boolean, nullable=False),
+    _bare("added_by"),
+    _time("added_at"),
+)
+"""`email:…` and `phone:…` that many persons share, or (not `shared`) that are one person's whatever the rule finds."""
+
+key_name = Table(
+    "key_name",
+    metadata,
+    _bare("key"),
+    _bare("name"),
+    _time("seen_at"),
+    PrimaryKeyConstraint("key", "name", name="key_name_pkey"),
+)
+"""Digests of the names that a key came with, where they differed."""
 
 source_credential = Table(
     "source_credential",

@@ -52,7 +52,7 @@ async def state_of(intake: Harness[App]) -> dict[str, Any]:
         order = "key, id" if table == "outbox" else "1, 2"
         state[table] = [tuple(row) for row in await intake.fetch(f"SELECT {columns} FROM {table} ORDER BY {order}")]
     async with intake.db.begin() as tx:
-        await (await raw(tx)).execute(f"TRUNCATE {', '.join(TABLES)}")
+        await (await raw(tx)).execute(f"TRUNCATE {', '.join(TABLES)} CASCADE")
     return state
 
 

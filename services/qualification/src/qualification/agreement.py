@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -43,14 +43,13 @@ class EngagementRule:
     cap: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+# Named tuples, as a part of what every handed-over lead is told with: they hash in C.
+class Reason(NamedTuple):
     code: str
     family: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sla:
+class Sla(NamedTuple):
     accept_within_seconds: int
     first_response_within_seconds: int
     attempts: int

@@ -1,9 +1,9 @@
 """The one byte string of a value (RFC 8785), which digests and signatures cover."""
 
 import hashlib
-import json
 from typing import Any
 
+import orjson
 import rfc8785
 
 MAX_INTEGER = 2**53 - 1
@@ -27,17 +27,17 @@ def canonical_bytes(value: Any) -> bytes:
 
 
 def quick_canonical_bytes(value: Any) -> bytes:
-    """Return the same bytes as `canonical_bytes`, six times faster, for values of our own making.
+    """Return the same bytes as `canonical_bytes`, many times faster, for values of our own making.
 
     Valid where every key lies in the basic multilingual plane (code point order is then UTF-16 order) and every
     number is an integer within range; a property test holds the two functions against each other.
     """
-    return _encode(value).encode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-_encode = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
-).encode
+def quick_canonical_text(value: Any) -> str:
+    """Return `quick_canonical_bytes` as text, to be a part of a larger value."""
+    return quick_canonical_bytes(value).decode()
 
 
 def digest_of(data: bytes) -> str:

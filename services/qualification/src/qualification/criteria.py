@@ -199,6 +199,9 @@ class Conditions:
         if len({condition.scope for condition in conditions}) > 1:
             raise ValueError("conditions of one scope only")
         self._size = len(conditions)
+        # Wherever the name stands, in a string too: one too many is harmless, one too few would be a wrong answer.
+        self.named = frozenset(name for name in LEAD_FIELDS if any(name in c.expanded for c in conditions))
+        """The features that can change an answer."""
         if not conditions:
             return
         env = _environment(conditions[0].scope)

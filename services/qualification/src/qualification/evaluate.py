@@ -1,14 +1,16 @@
 """Decide which leads are good enough for sales, under the agreement in force."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.sales.v1.sales_pb2 import SalesFeedback
+from baton_kit import edges
 from baton_kit.db import Tx
+from baton_kit.edges import Families
 from baton_kit.envelope import Event, Received
 from baton_kit.failpoint import failpoint
 from baton_kit.ids import new_id
@@ -19,33 +21,49 @@ from qualification import cycle, events, scoring, store
 from qualification.app import App
 from qualification.cycle import CycleState, Lead, SeenTouch
 from qualification.events import moment
-from qualification.features import Touch, features_from_event, touch_fields_from_event
-from qualification.scoring import hour_of
+from qualification.features import UNKNOWN, Touch, features_from_event, profile_of, touch_fields_from_event
+from qualification.judges import Governing
+from qualification.merging import follow
+from qualification.merging import store as merging_store
+from qualification.merging.person import Whole
+from qualification.scoring import Outcome, hour_of
 from qualification.store import NewDecision
 
 Kind = Literal["decision", "reevaluation"]
+Moved = LeadCreated | TouchRecorded | LeadMerged | LeadUnmerged
 
 LONGEST_WINDOW = timedelta(hours=8_784)
 """No agreement looks further back than this (schema.py)."""
 
+PART, TURN = 250, 25
+"""Leads that are written together, and leads judged between two looks at what is being written."""
 
-async def leads_moved(tx: Tx, app: App, received: Sequence[Received[LeadCreated | TouchRecorded]]) -> None:
-    """Take in new leads and touches, and decide anew for every lead among them.
+
+async def leads_moved(tx: Tx, app: App, received: Sequence[Received[Moved]]) -> None:
+    """Take in new leads, touches and merges, and decide anew for every lead among them.
 
     Each lead gets one decision a batch, however much happened to it. Nothing is emitted for a lead whose outcome and
-    score did not change. A touch that came before its lead is kept and counts once the lead is there.
+    score did not change. A touch that came before its lead is kept and counts once the lead is there. Leads that were
+    merged are decided about together, under the canonical one; each keeps what came under its own id.
     """
-    # 1. The version that governs must not change between reading it and writing the decisions.
-    await store.lock_for_deciding(tx)
-    ids = sorted({_lead_id(e.body) for e in received})
-    leads = await store.lock_leads(tx, ids)
+    # 1. Neither the version that governs nor who belongs to whom may change while decisions are made.
+    merges = [e.body for e in received if isinstance(e.body, LeadMerged | LeadUnmerged)]
+    if merges:
+        await store.lock_for_merging(tx)
+        parted = await follow.learn(tx, merges)
+    else:
+        await store.lock_for_deciding(tx)
+        parted = set()
+    moves = [e.body for e in received if not isinstance(e.body, LeadMerged | LeadUnmerged)]
+    ids = sorted({_lead_id(body) for body in moves} | parted)
+    whole = await edges.families_of(tx, ids)
+    leads = await store.lock_leads(tx, whole.everyone(ids))
     answers = await store.feedback_of(tx, [lead_id for lead_id in ids if lead_id not in leads])
 
     # 2. What the events say of each lead.
     known = set(leads)
     arrived: list[tuple[str, SeenTouch]] = []
-    for e in received:
-        body = e.body
+    for body in moves:
         lead = leads.get(body.lead_id) or cycle.after_feedback(Lead(body.lead_id), answers.get(body.lead_id, ()))
         if isinstance(body, TouchRecorded):
             arrived.append((lead.id, _seen(body)))
@@ -55,7 +73,11 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[LeadCreated 
     at = app.clock.now()
     touches = await store.newest_touches(tx, sorted(known), since=at - LONGEST_WINDOW)
     await store.insert_touches(tx, arrived)
-    await decide(tx, app, leads, touches=_merged(touches, arrived), at=at, kind="decision")
+    alone = {i: lead for i, lead in leads.items() if len(whole.members(i)) == 1}
+    await decide(tx, app, alone, touches=_merged(touches, arrived), at=at, kind="decision", known=known)
+    if len(alone) < len(leads):
+        await store.write_leads(tx, [lead for i, lead in leads.items() if i not in alone])
+        await decide_persons(tx, app, whole, leads.keys() - alone.keys(), kind="decision")
 
 
 async def feedback_arrived(tx: Tx, app: App, received: Sequence[Received[SalesFeedback]]) -> None:
@@ -65,16 +87,60 @@ async def feedback_arrived(tx: Tx, app: App, received: Sequence[Received[SalesFe
     if not answers:
         return
     await store.lock_for_deciding(tx)
-    leads = await store.lock_leads(tx, sorted({answer.lead_id for answer in answers}))
+    named = sorted({answer.lead_id for answer in answers})
+    whole = await edges.families_of(tx, named)
+    leads = await store.lock_leads(tx, whole.everyone(named))
     await store.insert_feedback(tx, answers)
     at = app.clock.now()
+    several = {i for i in leads if len(whole.members(i)) > 1}
     for lead in list(leads.values()):
         leads[lead.id] = cycle.after_feedback(lead, [a for a in answers if a.lead_id == lead.id])
     # The customer may have come back before sales' answer reached us: topics have no order among each other.
     touches = await store.newest_touches(tx, sorted(leads), since=at - LONGEST_WINDOW)
-    returned = {lead.id for lead in leads.values() if cycle.begun_again(lead, touches.get(lead.id, ())) is not lead}
+    returned = {
+        lead.id
+        for lead in leads.values()
+        if lead.id not in several and cycle.begun_again(lead, touches.get(lead.id, ())) is not lead
+    }
     await store.write_leads(tx, [lead for lead in leads.values() if lead.id not in returned])
     await decide(tx, app, {i: leads[i] for i in returned}, touches=touches, at=at, kind="decision")
+    await decide_persons(tx, app, whole, several, kind="decision")
+
+
+async def decide_persons(
+    tx: Tx, app: App, whole: Families, ids: Set[str], *, kind: Kind, lane: Lane = Lane.LIVE
+) -> None:
+    """Decide about each person among the ids that is several leads, under its canonical one; the others are not judged.
+
+    The decision sees the features and touches of all of them, each touch once. Nobody is handed over while another of
+    the person's leads is with sales.
+    """
+    roots = follow.persons_of(whole, set(ids))
+    if not roots:
+        return
+    members = whole.everyone(roots)
+    leads = await store.lock_leads(tx, members)
+    at = app.clock.now()
+    touches = await store.newest_touches(tx, members, since=at - LONGEST_WINDOW)
+    rests = await merging_store.resting(tx, members)
+    found = {
+        root: follow.seen(root, {i: leads[i] for i in whole.members(root) if i in leads}, touches, rests=rests)
+        for root in roots
+        if root in leads
+    }
+    await store.write_leads(
+        tx, [leads[i]._replace(next_change_at=None) for i in leads.keys() - found.keys() if leads[i].next_change_at]
+    )
+    await decide(
+        tx,
+        app,
+        {root: lead for root, (lead, _, _) in found.items()},
+        touches={root: everything for root, (_, everything, _) in found.items()},
+        at=at,
+        kind=kind,
+        lane=lane,
+        persons={root: person for root, (_, _, person) in found.items()},
+    )
 
 
 async def decide(
@@ -86,8 +152,14 @@ async def decide(
     at: datetime,
     kind: Kind,
     lane: Lane = Lane.LIVE,
+    known: Set[str] | None = None,
+    persons: Mapping[str, Whole] | None = None,
 ) -> None:
-    """Decide about locked leads and write them; `touches` are all that may count."""
+    """Decide about locked leads and write them; `touches` are all that may count.
+
+    `known` are the leads that are stored already; without it all are. `persons` are what else is known of those leads
+    that stand for several.
+    """
     if not leads:
         return
     # 1. A cycle keeps the version it began with; one that begins now takes the one in force.
@@ -101,46 +173,83 @@ async def decide(
     governing = await app.judges.of(tx, {s for lead in current if (s := lead.activation_seq or in_force)})
     failpoint("evaluate.after_judges")
 
-    # 2. Pure from here: no clock, no database.
-    after: list[Lead] = []
-    changed: list[NewDecision] = []
-    handed_over: list[NewDecision] = []
-    told: list[Event] = []
-    for lead in current:
-        sequence = lead.activation_seq or in_force
-        if not lead.judged or sequence is None:
-            after.append(lead if lead.next_change_at is None else replace(lead, next_change_at=None))
-            continue
-        law = governing[sequence]
-        snapshot = scoring.snapshot_of(
-            lead.features or {},
-            [seen.touch for seen in touches.get(lead.id, ())],
-            agreement=law.judge.agreement,
-            at=at,
-        )
-        decision = scoring.decide(lead.id, snapshot, cycle=lead.cycle, judge=law.judge, stamp=law.stamp, at=at)
-        if not cycle.differs(decision, lead):
-            after.append(cycle.after_decision(lead, decision, decision_id=None))
-            continue
-        new = NewDecision(id=new_id(at), sequence=lead.sequence + 1, kind=kind, decision=decision)
-        moved = cycle.after_decision(lead, decision, decision_id=new.id)
-        changed.append(new)
-        told.append(events.lead_scored(new))
-        if moved.state is CycleState.QUALIFIED and lead.state is CycleState.OPEN:
-            handed_over.append(new)
-            told.append(
-                events.lead_qualified(
-                    new, sequence=moved.sequence, features=snapshot.features, agreement=law.judge.agreement
-                )
-            )
-        after.append(moved)
-
-    # 3. State and events in the same transaction; the relay carries them to Kafka.
-    await store.write_leads(tx, after)
-    await store.insert_decisions(tx, changed)
-    await store.insert_qualified(tx, handed_over)
-    await app.outbox.append(tx, told, lane=lane)
+    # 2. Part by part: PostgreSQL writes one while the next is judged, all in the caller's transaction.
+    writing: asyncio.Task[None] | None = None
+    try:
+        for start in range(0, len(current), PART):
+            part = Part([], [], [], [])
+            for n, lead in enumerate(current[start : start + PART]):
+                law = governing.get(lead.activation_seq or in_force or 0)
+                person = persons.get(lead.id) if persons else None
+                _judge(part, lead, law=law, touches=touches.get(lead.id, ()), at=at, kind=kind, person=person)
+                if writing is not None and n % TURN == 0:
+                    await asyncio.sleep(0)  # so that the next statement of the other part is sent
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(_write(tx, app, part, known=known, lane=lane))
+        if writing is not None:
+            await writing
+    finally:
+        if writing is not None:
+            # Whatever went wrong: nothing may be under way on the connection when the transaction ends.
+            await asyncio.gather(writing, return_exceptions=True)
     failpoint("evaluate.after_append")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is written and told of some leads of a batch."""
+
+    after: list[Lead]
+    changed: list[NewDecision]
+    handed_over: list[NewDecision]
+    told: list[Event]
+
+
+def _judge(
+    part: Part,
+    lead: Lead,
+    *,
+    law: Governing | None,
+    touches: Sequence[SeenTouch],
+    at: datetime,
+    kind: Kind,
+    person: Whole | None,
+) -> None:
+    """Decide about one lead: no clock, no database."""
+    if not lead.judged or law is None:
+        part.after.append(lead if lead.next_change_at is None else lead._replace(next_change_at=None))
+        return
+    agreement = law.judge.agreement
+    profile = (person.profile if person else lead.profile) or UNKNOWN
+    snapshot = scoring.snapshot_of(profile, [seen.touch for seen in touches], agreement=agreement, at=at)
+    decision = scoring.decide(lead.id, snapshot, cycle=lead.cycle, judge=law.judge, stamp=law.stamp, at=at)
+    held = person is not None and person.held
+    # Held back so far, a lead is handed over when that ends, though its points stayed the same.
+    released = lead.state is CycleState.OPEN and decision.outcome is Outcome.QUALIFIED and not held
+    if not cycle.differs(decision, lead) and not released:
+        part.after.append(cycle.after_decision(lead, decision, decision_id=None, held=held))
+        return
+    new = NewDecision(id=new_id(at), sequence=lead.sequence + 1, kind=kind, decision=decision)
+    moved = cycle.after_decision(lead, decision, decision_id=new.id, held=held)
+    part.after.append(moved)
+    part.changed.append(new)
+    part.told.append(events.lead_scored(new))
+    if moved.state is CycleState.QUALIFIED and lead.state is CycleState.OPEN:
+        part.handed_over.append(new)
+        part.told.append(
+            events.lead_qualified(new, sequence=moved.sequence, features=profile.features, agreement=agreement)
+        )
+
+
+async def _write(tx: Tx, app: App, part: Part, *, known: Set[str] | None, lane: Lane) -> None:
+    """Write state and events in the same transaction; the relay carries them to Kafka."""
+    after = part.after
+    await store.insert_leads(tx, [] if known is None else [lead for lead in after if lead.id not in known])
+    await store.write_leads(tx, after if known is None else [lead for lead in after if lead.id in known])
+    await store.insert_decisions(tx, part.changed)
+    await store.insert_qualified(tx, part.handed_over)
+    await app.outbox.append(tx, part.told, lane=lane)
 
 
 async def decide_due(app: App) -> int:
@@ -155,7 +264,7 @@ async def decide_due(app: App) -> int:
         failpoint("evaluate.after_claim_due")
         touches = await store.newest_touches(tx, sorted(leads), since=at - LONGEST_WINDOW)
         await decide(tx, app, leads, touches=touches, at=at, kind="reevaluation", lane=Lane.BULK)
-        return len(leads)
+    return len(leads) + await _persons_due(app, kind="reevaluation")
 
 
 async def decide_waiting(app: App) -> int:
@@ -169,7 +278,18 @@ async def decide_waiting(app: App) -> int:
         failpoint("evaluate.after_claim_waiting")
         touches = await store.newest_touches(tx, sorted(leads), since=at - LONGEST_WINDOW)
         await decide(tx, app, leads, touches=touches, at=at, kind="decision", lane=Lane.BULK)
-        return len(leads)
+    return len(leads) + await _persons_due(app, kind="decision")
+
+
+async def _persons_due(app: App, *, kind: Kind) -> int:
+    async with app.db.begin() as tx:
+        await store.lock_for_deciding(tx)
+        found = await merging_store.due_canonical(
+            tx, at=app.clock.now(), waiting=kind == "decision", limit=app.settings.due_chunk
+        )
+        whole = await edges.families_of(tx, found)
+        await decide_persons(tx, app, whole, set(found), kind=kind, lane=Lane.BULK)
+        return len(found)
 
 
 async def decide_due_for_ever(app: App) -> None:
@@ -207,11 +327,10 @@ def _told(lead: Lead, body: LeadCreated | TouchRecorded) -> Lead:
     created_at = lead.created_at
     if created_at is None and isinstance(body, LeadCreated):
         created_at = moment(body.occurred_at)
-    return replace(
-        lead,
+    return lead._replace(
         created_at=created_at,
         test=lead.test or body.test,
-        features=features_from_event(body.features) if newer else lead.features,
+        profile=profile_of(features_from_event(body.features)) if newer else lead.profile,
         features_sequence=body.sequence if newer else lead.features_sequence,
     )
 

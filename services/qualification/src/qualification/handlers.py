@@ -1,17 +1,22 @@
 """Which event goes to which use case. Read this file first."""
 
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
-from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
 from qualification import evaluate
 from qualification.app import App
+from qualification.merging import rest
 
 HANDLERS: Handlers[App] = {
     # One function for both: a lead and its first touch come together and make one decision.
     LeadCreated: evaluate.leads_moved,
     TouchRecorded: evaluate.leads_moved,
+    # The same one again: a batch that holds a merge locks otherwise, and must know it before its first lock.
+    LeadMerged: evaluate.leads_moved,
+    LeadUnmerged: evaluate.leads_moved,
     SalesFeedback: evaluate.feedback_arrived,
+    HandoffChanged: rest.handoffs_changed,
 }
 
 SUBSCRIPTION: Subscription[App] = Subscription(
@@ -20,5 +25,5 @@ SUBSCRIPTION: Subscription[App] = Subscription(
     handlers=HANDLERS,
     # A deal's outcome is evidence for later amendments; the topic keeps it for ever, so nothing is lost meanwhile.
     # The channel among a lead's features is the one it came by: a decision stays what it was when reports are restated.
-    ignores=frozenset({HandoffChanged, DealClosed, ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped}),
+    ignores=frozenset({DealClosed, ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped}),
 )

@@ -1,18 +1,19 @@
 """Judge one lead by one agreement: pure, in integers, the same bytes on any machine."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import compress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from qualification.agreement import Agreement
-from qualification.canonical import canonical_bytes, digest_of, quick_canonical_bytes
+from qualification.canonical import digest_of, quick_canonical_text
 from qualification.criteria import Conditions
 from qualification.decay import course
-from qualification.features import Features, Touch, lead_variables, touch_variables
+from qualification.features import FeatureValue, Profile, Touch, lead_variables, profile_of, touch_variables
 
 EVALUATOR_VERSION: Final = 1
 """Raised with every change that could give other bytes for the same input; earlier evaluators stay beside it."""
@@ -22,6 +23,8 @@ MAX_TOUCHES: Final = 500
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MATCHES_KEPT: Final = 20_000
+_LONGEST_KEPT: Final = 1_000
+"""Characters of a kept answer's key, so that long texts from outside do not fill the memory."""
 
 
 class Outcome(StrEnum):
@@ -31,8 +34,8 @@ class Outcome(StrEnum):
     DISQUALIFIED = "disqualified"
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+# Named tuples: what is made for each decision is made in a third of a dataclass's time, and hashes in C.
+class Contribution(NamedTuple):
     """Points of one rule, or of one cap (group `cap`; `rule_id` is then the rule or the group that is capped)."""
 
     rule_id: str
@@ -41,8 +44,7 @@ class Contribution:
     occurrences: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Which version of the agreement decided."""
 
     agreement_id: str
@@ -51,28 +53,19 @@ class Stamp:
     activation_seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What was judged: the features and the touches in the longest window; no person can be told from it."""
 
-    features: Features
+    profile: Profile
     touches: tuple[Touch, ...]
 
     @property
     def canonical(self) -> bytes:
-        seen = {
-            "features": self.features,
-            "touches": [{"id": t.id, "hour": t.hour, "fields": t.fields} for t in self.touches],
-        }
-        answers = self.features.get("answers")
-        # Only here do keys come from outside.
-        if isinstance(answers, dict) and any(key and max(key) > "\uffff" for key in answers):
-            return canonical_bytes(seen)
-        return quick_canonical_bytes(seen)
+        touches = [{"id": t.id, "hour": t.hour, "fields": t.fields} for t in self.touches]
+        return f'{{"features":{self.profile.text},"touches":{quick_canonical_text(touches)}}}'.encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the rules say: `contributions` add up exactly to `score`; `next_change_hour` is when any of them changes."""
 
     outcome: Outcome
@@ -82,8 +75,7 @@ class Verdict:
     next_change_hour: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One application of an agreement to one lead at one time; the same input gives the same `canonical` bytes."""
 
     lead_id: str
@@ -114,6 +106,15 @@ class Decision:
         return None if hour is None else _EPOCH + timedelta(hours=hour)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the features alone decide: `stopped` by a gate or a disqualifier, or else the points of fit."""
+
+    stopped: Verdict | None
+    fit: tuple[Contribution, ...]
+    points: int
+
+
 class Judge:
     """An agreement made ready to judge many leads; compiled once for each digest."""
 
@@ -125,35 +126,61 @@ class Judge:
         self._touch_conditions = Conditions([rule.when for rule in agreement.engagement if rule.when is not None])
         self._courses = [course(rule.points, rule.half_life_hours, rule.window_hours) for rule in agreement.engagement]
         self._matches: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
+        self._named = sorted(self._conditions.named - {"answers"})
+        self._answers_named = "answers" in self._conditions.named
+        self._standings: dict[tuple[object, ...], Standing] = {}
 
     def verdict(self, snapshot: Snapshot, *, hour: int) -> Verdict:
         """Return what the agreement says of `snapshot` in that hour (whole hours since 1970)."""
+        # 1. What the lead is: gates, disqualifiers, fit.
+        standing = self._standing(snapshot.profile.features)
+        if standing.stopped is not None:
+            return standing.stopped
+        contributions, score, next_change = standing.fit, standing.points, None
+
+        # 2. What it did, faded by age, each rule capped and then the group.
+        if snapshot.touches:
+            engagement, next_change = self._engagement(snapshot.touches, hour)
+            self._cap_group("engagement", engagement)
+            contributions += tuple(engagement)
+            score += sum(c.points for c in engagement)
+
+        outcome = Outcome.QUALIFIED if score >= self.agreement.threshold else Outcome.BELOW_THRESHOLD
+        return Verdict(outcome, "", contributions, score, next_change)
+
+    def _standing(self, features: Mapping[str, FeatureValue]) -> Standing:
+        """Return what the features say: those that the conditions name decide, so for the same ones it is kept."""
+        key: tuple[object, ...] = tuple(map(features.get, self._named))
+        if self._answers_named:
+            answers = features.get("answers")
+            key += tuple(sorted(answers.items())) if isinstance(answers, dict) else ()
+        standing = self._standings.get(key)
+        if standing is None:
+            standing = self._judged(features)
+            if len(self._standings) >= _MATCHES_KEPT:
+                self._standings.clear()
+            if len(repr(key)) <= _LONGEST_KEPT:
+                self._standings[key] = standing
+        return standing
+
+    def _judged(self, features: Mapping[str, FeatureValue]) -> Standing:
         agreement = self.agreement
-        answers = self._conditions.answers(lead_variables(snapshot.features))
+        answers = self._conditions.answers(lead_variables(features))
 
         # 1. Gates, then disqualifiers, in the order of the document: the first one that stops names itself.
         gates, disqualifiers = len(agreement.gates), len(agreement.disqualifiers)
         for gate, admits in zip(agreement.gates, answers[:gates], strict=True):
             if not admits:
-                return Verdict(Outcome.GATED, gate.id, (), 0, None)
+                return Standing(Verdict(Outcome.GATED, gate.id, (), 0, None), (), 0)
         met = answers[gates : gates + disqualifiers]
         for disqualifier, stops in zip(agreement.disqualifiers, met, strict=True):
             if stops:
-                return Verdict(Outcome.DISQUALIFIED, disqualifier.id, (), 0, None)
+                return Standing(Verdict(Outcome.DISQUALIFIED, disqualifier.id, (), 0, None), (), 0)
 
-        # 2. Fit: what the lead is.
-        contributions = list(compress(self._fit, answers[gates + disqualifiers :]))
-        self._cap_group("fit", contributions)
-
-        # 3. Engagement: what it did, faded by age, each rule capped and then the group.
-        engagement, next_change = self._engagement(snapshot.touches, hour)
-        self._cap_group("engagement", engagement)
-        contributions += engagement
-
-        score = sum(c.points for c in contributions)
-        reached = score >= agreement.threshold
-        outcome = Outcome.QUALIFIED if reached else Outcome.BELOW_THRESHOLD
-        return Verdict(outcome, "", tuple(contributions), score, next_change)
+        # 2. Fit, capped.
+        fit = list(compress(self._fit, answers[gates + disqualifiers :]))
+        self._cap_group("fit", fit)
+        return Standing(None, tuple(fit), sum(c.points for c in fit))
 
     def _engagement(self, touches: Sequence[Touch], hour: int) -> tuple[list[Contribution], int | None]:
         rules = self.agreement.engagement
@@ -209,11 +236,13 @@ class Judge:
             contributions.append(Contribution(group, "cap", cap - total, 1))
 
 
-def snapshot_of(features: Features, touches: Sequence[Touch], *, agreement: Agreement, at: datetime) -> Snapshot:
+def snapshot_of(profile: Profile, touches: Sequence[Touch], *, agreement: Agreement, at: datetime) -> Snapshot:
     """Return what a decision at `at` looks at: touches in the longest window, oldest first, however they came."""
+    if not touches:
+        return Snapshot(profile, ())
     oldest = hour_of(at) - agreement.longest_window_hours
     relevant = sorted((t for t in touches if t.hour > oldest), key=lambda t: (t.hour, t.id))
-    return Snapshot(features=features, touches=tuple(relevant[-MAX_TOUCHES:]))
+    return Snapshot(profile, tuple(relevant[-MAX_TOUCHES:]))
 
 
 def decide(lead_id: str, snapshot: Snapshot, *, cycle: int, judge: Judge, stamp: Stamp, at: datetime) -> Decision:
@@ -232,7 +261,7 @@ def decide_again(canonical: bytes, seen: bytes, *, judge: Judge) -> Decision:
         raise ValueError(f"evaluator {stored['evaluator_version']} is not part of this version")
     taken = json.loads(seen)
     snapshot = Snapshot(
-        features=taken["features"],
+        profile=profile_of(taken["features"]),
         touches=tuple(Touch(id=t["id"], hour=t["hour"], fields=t["fields"]) for t in taken["touches"]),
     )
     stamp = Stamp(
@@ -255,7 +284,8 @@ def decide_again(canonical: bytes, seen: bytes, *, judge: Judge) -> Decision:
 
 def hour_of(at: datetime) -> int:
     """Return whole hours since 1970-01-01T00:00Z; touches and decisions of one hour have the age 0."""
-    return int((at - _EPOCH) // timedelta(hours=1))
+    since = at - _EPOCH
+    return since.days * 24 + since.seconds // 3_600
 
 
 def _decision(
@@ -264,29 +294,13 @@ def _decision(
     verdict = judge.verdict(snapshot, hour=hour_of(at))
     snapshot_digest = digest_of(seen)
     threshold = judge.agreement.threshold
-    canonical = quick_canonical_bytes(
-        {
-            "agreement": {
-                "activation_seq": stamp.activation_seq,
-                "digest": stamp.digest,
-                "id": stamp.agreement_id,
-                "version": stamp.version,
-            },
-            "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-            "contributions": [
-                {"group": c.group, "occurrences": c.occurrences, "points": c.points, "rule": c.rule_id}
-                for c in verdict.contributions
-            ],
-            "cycle": cycle,
-            "evaluator_version": EVALUATOR_VERSION,
-            "lead_id": lead_id,
-            "outcome": verdict.outcome.value,
-            "score": verdict.score,
-            "snapshot": snapshot_digest,
-            "stopped_by": verdict.stopped_by,
-            "threshold": threshold,
-        }
-    )
+    # Written part by part, in canonical order: most of a decision is text that other decisions have too.
+    canonical = (
+        f'{{{_stamp_text(stamp, at)},"contributions":[{_contributions_text(verdict.contributions)}],'
+        f'"cycle":{cycle},"evaluator_version":{EVALUATOR_VERSION},"lead_id":{quick_canonical_text(lead_id)},'
+        f'"outcome":"{verdict.outcome.value}","score":{verdict.score},"snapshot":"{snapshot_digest}",'
+        f'"stopped_by":{quick_canonical_text(verdict.stopped_by)},"threshold":{threshold}}}'
+    ).encode()
     return Decision(
         lead_id=lead_id,
         cycle=cycle,
@@ -298,3 +312,21 @@ def _decision(
         snapshot_digest=snapshot_digest,
         canonical=canonical,
     )
+
+
+@lru_cache(maxsize=16)
+def _stamp_text(stamp: Stamp, at: datetime) -> str:
+    under = {
+        "activation_seq": stamp.activation_seq,
+        "digest": stamp.digest,
+        "id": stamp.agreement_id,
+        "version": stamp.version,
+    }
+    moment = at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f'"agreement":{quick_canonical_text(under)},"at":"{moment}"'
+
+
+@lru_cache(maxsize=4096)
+def _contributions_text(found: tuple[Contribution, ...]) -> str:
+    parts = [{"group": c.group, "occurrences": c.occurrences, "points": c.points, "rule": c.rule_id} for c in found]
+    return quick_canonical_text(parts)[1:-1]

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from baton_kit.tables import add_kit_tables
+from baton_kit.tables import add_edges_table, add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
@@ -164,4 +164,17 @@ feedback = Table(
     Column("return_at", TIME),
     Column("activation_seq", BigInteger, nullable=False),
     Index("feedback_of_lead", "lead_id", "cycle"),
+)
+
+merge_edge = add_edges_table(metadata)
+
+# Whether the handoff of a lead's cycle rests, because sales works the person under another of its leads.
+resting_handoff = Table(
+    "resting_handoff",
+    metadata,
+    Column("lead_id", Text, nullable=False),
+    Column("cycle", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("superseded", Boolean, nullable=False),
+    PrimaryKeyConstraint("lead_id", "cycle", name="resting_handoff_pkey"),
 )

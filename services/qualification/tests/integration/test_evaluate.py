@@ -3,13 +3,16 @@ import random
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
+from baton_kit.apply import Batch, apply_batches
 from baton_kit.envelope import Event, event
 from baton_kit.outages import Unprocessable
-from baton_kit.testing import START, Harness
-from qualification import store
+from baton_kit.testing import START, Harness, record
+from qualification import evaluate, scoring, store
 from qualification.app import App
+from qualification.cycle import Lead
 from qualification.evaluate import decide_due, decide_waiting
 
 from .given import EXAMPLE, GOOD, HOUR, WEAK, activate, answered, created, people, touched
@@ -333,6 +336,103 @@ async def test_hostile_texts_in_features_pass_through_the_database(qualification
     )  # fmt: skip
     [row] = await h.fetch("SELECT id FROM decision")
     assert (await h.api.post(f"/v1/decisions/{row['id']}/verification")).json()["identical"] is True
+
+
+async def test_two_batches_that_bring_the_same_new_lead_make_it_once_and_use_both_events(
+    qualification: Harness[App],
+) -> None:
+    h = qualification
+    await ready(h)
+    [subscription] = h.service.subscriptions
+
+    async def bring(partition: int, events: list[Event]) -> None:
+        async with h.db.begin() as tx:
+            records = [record(e, offset=n) for n, e in enumerate(events)]
+            await apply_batches(tx, h.app, subscription, [Batch("baton.lead.v1", partition, records)])
+
+    ids = [f"l{n:02}" for n in range(20)]
+    await asyncio.gather(
+        bring(0, [created(i, **WEAK) for i in ids]),
+        bring(1, [touched(i, kind="form", page="/pricing") for i in reversed(ids)]),
+    )
+    rows = await h.fetch("SELECT id, score FROM lead ORDER BY id")
+    assert [row["id"] for row in rows] == ids
+    assert {row["score"] for row in rows} == {38}  # 15 of fit, 15 for the form, 8 for the prices
+
+
+async def test_a_lead_that_is_there_by_now_is_not_written_over(qualification: Harness[App]) -> None:
+    h = qualification
+    await ready(h)
+    await h.receive([created("l1", **GOOD)])
+    before = await h.fetch("SELECT * FROM lead")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        async with h.db.begin() as tx:
+            await store.insert_leads(tx, [Lead("l1", created_at=START)])
+    assert await h.fetch("SELECT * FROM lead") == before
+
+
+async def test_a_batch_of_many_parts_is_decided_as_one_part_would_be(
+    qualification: Harness[App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h = qualification
+    await ready(h)
+
+    def batch(prefix: str) -> list[Event]:
+        return [created(f"{prefix}{n:02}", **(GOOD if n % 3 else WEAK)) for n in range(23)]
+
+    await h.receive(batch("a"))
+    one = await h.new_events()
+    monkeypatch.setattr(evaluate, "PART", 4)
+    monkeypatch.setattr(evaluate, "TURN", 1)
+    await h.receive(batch("b"))
+    many = await h.new_events()
+    assert [(e.type, e.key[1:], e.body.sequence) for e in many] == [(e.type, e.key[1:], e.body.sequence) for e in one]
+    rows = await h.fetch("SELECT substr(id, 2), score, outcome, sequence, cycle_state FROM lead ORDER BY 1, id")
+    assert len(rows) == 46
+    assert rows[::2] == rows[1::2]
+
+
+@pytest.mark.parametrize("sound", [3, 9])
+async def test_an_error_in_any_part_undoes_the_whole_batch(
+    qualification: Harness[App], monkeypatch: pytest.MonkeyPatch, sound: int
+) -> None:
+    h = qualification
+    await ready(h)
+    await h.new_events()
+    monkeypatch.setattr(evaluate, "PART", 2)
+    monkeypatch.setattr(evaluate, "TURN", 1)
+    decide, calls = scoring.decide, 0
+
+    def fails(*args: Any, **named: Any) -> scoring.Decision:
+        nonlocal calls
+        calls += 1
+        if calls > sound:
+            raise ArithmeticError
+        return decide(*args, **named)
+
+    events = [created(f"l{n:02}", **GOOD) for n in range(10)]
+    with monkeypatch.context() as broken:
+        broken.setattr(scoring, "decide", fails)
+        with pytest.raises(ArithmeticError):
+            await h.receive(events)
+    assert await h.fetch("SELECT id FROM lead UNION ALL SELECT id FROM decision") == []
+    assert await h.new_events() == []
+    h.offsets.clear()
+    await h.receive(events)
+    assert len(await h.new_events()) == 20
+
+
+async def test_an_error_of_the_database_comes_out_as_it_is(
+    qualification: Harness[App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h = qualification
+    await ready(h)
+    monkeypatch.setattr(evaluate, "PART", 2)
+    async with h.db.begin() as tx:
+        await (await store.raw(tx)).execute("ALTER TABLE lead ADD CONSTRAINT refused CHECK (id <> 'l01')")
+    with pytest.raises(asyncpg.CheckViolationError):  # the consumer tells by it what may be parked
+        await h.receive([created(f"l{n:02}", **GOOD) for n in range(10)])
+    assert await h.fetch("SELECT id FROM lead UNION ALL SELECT id FROM decision") == []
 
 
 async def test_an_event_without_a_lead_is_refused_for_good(qualification: Harness[App]) -> None:

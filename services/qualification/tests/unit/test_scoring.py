@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qualification.agreement import Agreement, agreement_from_canonical, read_agreement
 from qualification.canonical import canonical_bytes, digest_of
-from qualification.features import Features
+from qualification.features import Features, profile_of
 from qualification.scoring import (
     Decision,
     Judge,
@@ -31,7 +31,7 @@ EXAMPLE = read_agreement((Path(__file__).parents[2] / "examples/agreement.yaml")
 
 def decided(agreement: Agreement, known: Features, seen: Sequence[Touch], *, at: datetime = AT) -> Decision:
     stamp = Stamp(agreement.id, 3, agreement.digest, 7)
-    snapshot = snapshot_of(known, seen, agreement=agreement, at=at)
+    snapshot = snapshot_of(profile_of(known), seen, agreement=agreement, at=at)
     return decide("lead-1", snapshot, cycle=1, judge=Judge(agreement), stamp=stamp, at=at)
 
 
@@ -46,6 +46,31 @@ def test_the_contributions_sum_exactly_to_the_score(
         assert decision.verdict.stopped_by
     else:
         assert (decision.outcome is Outcome.QUALIFIED) == (decision.score >= agreement.threshold)
+
+
+@given(agreements(), features, touches, moments, st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_decision_is_written_in_its_canonical_form(
+    agreement: Agreement, known: Features, seen: list[Touch], at: datetime, lead_id: str
+) -> None:
+    stamp = Stamp(agreement.id, 3, agreement.digest, 7)
+    snapshot = snapshot_of(profile_of(known), seen, agreement=agreement, at=at)
+    decision = decide(lead_id, snapshot, cycle=1, judge=Judge(agreement), stamp=stamp, at=at)
+    assert decision.canonical == canonical_bytes(json.loads(decision.canonical))
+    assert json.loads(decision.canonical)["lead_id"] == lead_id
+
+
+@given(agreements(), st.lists(features, min_size=1, max_size=4), touches, moments)
+def test_a_judge_decides_alike_whomever_it_has_seen_before(
+    agreement: Agreement, leads: list[Features], seen: list[Touch], at: datetime
+) -> None:
+    stamp = Stamp(agreement.id, 3, agreement.digest, 7)
+    experienced = Judge(agreement)
+    alike: list[Features] = [{**known, "answers": {"q": answer}} for known in leads for answer in ("yes", "no")]
+    for known in [*leads, *alike]:
+        snapshot = snapshot_of(profile_of(known), seen, agreement=agreement, at=at)
+        made = decide("lead-1", snapshot, cycle=1, judge=experienced, stamp=stamp, at=at)
+        assert made.canonical == decided(agreement, known, seen, at=at).canonical
+        assert made.verdict == decided(agreement, known, seen, at=at).verdict
 
 
 @given(agreements(), features, touches, moments)
@@ -144,7 +169,7 @@ def test_a_touch_dated_in_the_future_counts_as_of_now() -> None:
 
 def test_a_robot_with_thousands_of_touches_is_judged_by_the_newest() -> None:
     seen = [touch("visit", age=i // 20, id=f"t{i:05}") for i in range(5_000)]
-    snapshot = snapshot_of(REACHABLE, seen, agreement=EXAMPLE, at=AT)
+    snapshot = snapshot_of(profile_of(REACHABLE), seen, agreement=EXAMPLE, at=AT)
     assert len(snapshot.touches) == 500
     assert min(t.hour for t in snapshot.touches) == hour_of(AT) - 24
 

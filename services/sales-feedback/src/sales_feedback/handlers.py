@@ -1,10 +1,13 @@
 """Which event goes to which use case. Read this file first."""
 
+from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.contact_pb2 import ContactChanged
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton_kit.apply import Subscription
 from sales_feedback.app import App
 from sales_feedback.handoffs import contact, offer
+from sales_feedback.merging import follow
 
 QUALIFIED: Subscription[App] = Subscription(
     group="sales-feedback.offer",
@@ -22,4 +25,12 @@ CONTACTS: Subscription[App] = Subscription(
     gather_seconds=0.05,  # a rep reads it seconds later
 )
 
-SUBSCRIPTIONS = (QUALIFIED, CONTACTS)
+MERGES: Subscription[App] = Subscription(
+    group="sales-feedback.merge",
+    topics=("baton.lead.v1",),
+    handlers={LeadMerged: follow.leads_merged, LeadUnmerged: follow.leads_merged},
+    # Sales hears of a lead when it is handed over.
+    ignores=frozenset({LeadCreated, TouchRecorded, TouchRegrouped, ChannelRulesChanged, ChannelRulesRestated}),
+)
+
+SUBSCRIPTIONS = (QUALIFIED, CONTACTS, MERGES)

@@ -21,10 +21,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from baton_kit.tables import add_kit_tables
+from baton_kit.tables import add_edges_table, add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
+merge_edge = add_edges_table(metadata)
 
 
 def _time(name: str, *, nullable: bool = True) -> Column[datetime]:
@@ -79,6 +80,9 @@ handoff = Table(
     Column("reason", Text),
     Column("reason_family", Text),
     _time("return_at"),
+    # While it rests: the handoff that stays in its place, and the state it comes back to.
+    Column("superseded_by", Text),
+    Column("superseded_from", Text),
     UniqueConstraint("lead_id", "cycle", name="handoff_lead_cycle"),
     Index("handoff_state", "state", "id"),
     Index("handoff_rep", "rep_id", "id"),

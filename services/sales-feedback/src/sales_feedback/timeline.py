@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from baton_kit.edges import families_of
 from baton_kit.policy import Caller, requires
 from sales_feedback.deals import store as deal_store
 from sales_feedback.handoffs import store as handoff_store
@@ -48,14 +49,15 @@ class Timeline(BaseModel):
     responses=problems(),
 )
 async def lead_timeline(request: Request, lead_id: PathId, caller: Caller = requires("leads:read")) -> Timeline:
-    """Handoffs, answers, contacts and deals; empty for a lead that was never handed over."""
+    """Handoffs, answers, contacts and deals of the lead and of all that were merged with it; empty without any."""
     app = app_of(request)
     async with app.db.begin() as tx:
-        handoffs = await handoff_store.handoffs_of_lead(tx, lead_id)
+        members = (await families_of(tx, [lead_id])).members(lead_id)
+        handoffs = await handoff_store.handoffs_of_leads(tx, members)
         ids = [one.id for one in handoffs]
         changes = await handoff_store.history(tx, ids)
         told = await handoff_store.feedback_of(tx, ids)
-        deals = await deal_store.history_of_lead(tx, lead_id)
+        deals = await deal_store.history_of_leads(tx, members)
     items = [_handoff_item(dict(row)) for row in changes]
     items += [_feedback_item(dict(row)) for row in told]
     items += [_deal_item(dict(row)) for row in deals]

@@ -29,7 +29,11 @@ async def test_every_example_of_a_handled_event_is_applied(sales: Sales, name: s
     body = Parse(document, catalogue.EVENTS[name](), ignore_unknown_fields=True)
     await sales.harness.receive([event(body, key=body.lead_id, occurred_at=START)])  # type: ignore[attr-defined]
     assert await sales.harness.fetch("SELECT * FROM parked") == []
-    rows = await sales.harness.fetch("SELECT lead_id FROM handoff UNION ALL SELECT lead_id FROM contact")
+    rows = await sales.harness.fetch(
+        "SELECT lead_id FROM handoff UNION ALL SELECT lead_id FROM contact "
+        "UNION ALL SELECT $1 FROM merge_edge WHERE $1 IN (source, target)",
+        body.lead_id,  # type: ignore[attr-defined]
+    )
     assert FOUND
     assert [row["lead_id"] for row in rows] == [body.lead_id]  # type: ignore[attr-defined]
 

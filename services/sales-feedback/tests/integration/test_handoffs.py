@@ -276,4 +276,8 @@ def _received(e):  # type: ignore[no-untyped-def]
 
 
 def test_the_service_has_its_roles() -> None:
-    assert [s.group for s in SERVICE.subscriptions] == ["sales-feedback.offer", "sales-feedback.contact"]
+    assert [s.group for s in SERVICE.subscriptions] == [
+        "sales-feedback.offer",
+        "sales-feedback.contact",
+        "sales-feedback.merge",
+    ]

@@ -7,6 +7,8 @@ from lead_intake.api import leads, receipts, sources
 from lead_intake.app import App
 from lead_intake.fetching import api as fetching
 from lead_intake.grouping import api as grouping
+from lead_intake.identity import api as identity
+from lead_intake.merging import api as merging
 
 
 def create_api(app: App) -> FastAPI:
@@ -16,5 +18,13 @@ def create_api(app: App) -> FastAPI:
         title="Baton lead-intake",
         version="1.0.0",
         description="Sources, receipts and leads. Deliveries themselves go to the public listener.",
-        routers=[sources.router, receipts.router, leads.router, fetching.router, grouping.router],
+        routers=[
+            sources.router,
+            receipts.router,
+            leads.router,
+            fetching.router,
+            merging.router,
+            identity.router,
+            grouping.router,
+        ],
     )

@@ -8,19 +8,25 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from baton.lead.v1.lead_pb2 import LeadFeatures
+from baton_kit.edges import Families, families_of
 from baton_kit.pages import CursorParam, Limit, Page
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake import store
 from lead_intake.api.answers import PROBLEMS, Moment, app_of, before, page_of, plain
+from lead_intake.merging import store as merge_store
 
 router = APIRouter()
 
 
 class LeadOut(BaseModel):
-    """A lead and what the criteria see of it. It names no person."""
+    """A lead and what the criteria see of it. It names no person.
+
+    `canonical_lead_id` is the lead itself unless it was merged into another one; the facts under it stay its own.
+    """
 
     id: str
+    canonical_lead_id: str
     source_id: str
     receipt_id: str
     created_at: Moment
@@ -29,9 +35,10 @@ class LeadOut(BaseModel):
 
 
 class TouchOut(BaseModel):
-    """One contact with marketing."""
+    """One contact with marketing; `origin_lead_id` is the lead that it came for."""
 
     touch_id: str
+    origin_lead_id: str
     occurred_at: Moment
     sequence: int
     source_id: str
@@ -56,8 +63,12 @@ class TouchOut(BaseModel):
 
 
 class LeadDetail(LeadOut):
-    """A lead with its touches; the first and the last by time, of those that began a visit."""
+    """A lead with its touches and those of every lead that was merged with it; the first and the last by time.
 
+    First and last are of those that began a visit.
+    """
+
+    merged_lead_ids: list[str] = Field(description="All leads of the person, this one included.")
     first_touch: TouchOut | None
     last_touch: TouchOut | None
     touches: list[TouchOut]
@@ -92,20 +103,28 @@ async def list_leads(
     """Leads, newest first."""
     async with app_of(request).db.begin() as tx:
         rows = await store.leads(tx, before=before(cursor), limit=limit + 1)
-    return page_of(request, response, [_lead_out(r) for r in rows], limit)
+        whole = await families_of(tx, [r["id"] for r in rows])
+    return page_of(request, response, [_lead_out(r, whole) for r in rows], limit)
 
 
 @router.get("/v1/leads/{id}", operation_id="get_lead", summary="Show a lead", tags=["leads"], responses=PROBLEMS)
 async def get_lead(request: Request, id: UUID, caller: Caller = requires("leads:read")) -> LeadDetail:
-    """One lead with its features and touches."""
+    """One lead with its own features, and the touches of the person."""
     async with app_of(request).db.begin() as tx:
         row = await store.lead(tx, str(id))
-        touches = await store.touches(tx, str(id))
+        whole = await families_of(tx, [str(id)])
+        touches = await store.touches(tx, whole.members(str(id)))
     if row is None:
         raise Problem(404, "There is no such lead")
     told = [_touch_out(t) for t in touches]
     first, last = _ends(told)
-    return LeadDetail(**_lead_out(row).model_dump(), first_touch=first, last_touch=last, touches=told)
+    return LeadDetail(
+        **_lead_out(row, whole).model_dump(),
+        merged_lead_ids=list(whole.members(str(id))),
+        first_touch=first,
+        last_touch=last,
+        touches=told,
+    )
 
 
 @router.get(
@@ -132,11 +151,14 @@ async def get_contact(request: Request, id: UUID, caller: Caller = requires("con
     responses=PROBLEMS,
 )
 async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("leads:read")) -> Timeline:
-    """Creation and touches of a lead; empty where it is unknown."""
+    """Creation, touches and merges of a lead and of all that were merged with it; empty where it is unknown."""
     app = app_of(request)
     async with app.db.begin() as tx:
-        row = await store.lead(tx, str(id))
-        touches = await store.touches(tx, str(id))
+        whole = await families_of(tx, [str(id)])
+        members = whole.members(str(id))
+        rows = await store.leads_by_id(tx, members)
+        touches = await store.touches(tx, members)
+        merges = await merge_store.merges(tx, lead_ids=[str(id)], active=None, before=None, limit=200)
     items = [
         TimelineItem(
             at=t["occurred_at"],
@@ -144,24 +166,25 @@ async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("l
             title=f"{t['kind'].capitalize().replace('_', ' ')} by way of {t['channel']}",
             detail={
                 k: t[k]
-                for k in ("touch_id", "source_id", "channel", "utm_source", "utm_medium", "utm_campaign", "page",
-                          "referrer_domain", "receipt_id")
+                for k in ("touch_id", "origin_lead_id", "source_id", "channel", "utm_source", "utm_medium",
+                          "utm_campaign", "page", "referrer_domain", "receipt_id")
                 if t[k]
             },
         )
         for t in touches
     ]  # fmt: skip
-    if row is not None:
-        items.insert(
-            0,
-            TimelineItem(
-                at=row["created_at"],
-                kind="lead_created",
-                title=f"Lead created from {row['source_id']}",
-                detail={"source_id": row["source_id"], "receipt_id": row["receipt_id"]},
-            ),
+    created = [
+        TimelineItem(
+            at=row["created_at"],
+            kind="lead_created",
+            title=f"Lead created from {row['source_id']}",
+            detail={"origin_lead_id": row["id"], "source_id": row["source_id"], "receipt_id": row["receipt_id"]},
         )
-    return Timeline(lead_id=str(id), as_of=app.clock.now(), items=sorted(items, key=lambda i: i.at))
+        for row in rows
+    ]
+    merged = [item for row in merges for item in _merge_items(row)]
+    items = sorted([*created, *items, *merged], key=lambda i: i.at)
+    return Timeline(lead_id=str(id), as_of=app.clock.now(), items=items)
 
 
 def _touch_out(row: Mapping[str, Any]) -> TouchOut:
@@ -177,6 +200,29 @@ def _ends(touches: list[TouchOut]) -> tuple[TouchOut | None, TouchOut | None]:
     return (in_time[0], in_time[-1]) if in_time else (None, None)
 
 
-def _lead_out(row: Mapping[str, Any]) -> LeadOut:
+def _merge_items(row: Mapping[str, Any]) -> list[TimelineItem]:
+    both = {k: row[k] for k in ("from_lead_id", "into_lead_id")} | {"merge_id": row["id"]}
+    items = [
+        TimelineItem(
+            at=row["merged_at"],
+            kind="lead_merged",
+            title="Leads merged",
+            detail=both | {"decided_by": row["decided_by"], "reason": row["reason"]},
+        )
+    ]
+    if row["undone_at"] is not None:
+        items.append(
+            TimelineItem(
+                at=row["undone_at"],
+                kind="lead_unmerged",
+                title="Merge undone",
+                detail=both | {"decided_by": row["undone_by"], "reason": row["undone_reason"]},
+            )
+        )
+    return items
+
+
+def _lead_out(row: Mapping[str, Any], whole: Families) -> LeadOut:
     features = plain(LeadFeatures.FromString(row["features"]))
-    return LeadOut(**{k: v for k, v in dict(row).items() if k != "features"}, features=features)
+    told = {k: v for k, v in dict(row).items() if k != "features"}
+    return LeadOut(**told, canonical_lead_id=whole.root(row["id"]), features=features)

@@ -28,6 +28,7 @@ from lead_intake.fetching import store as fetching_store
 from lead_intake.fetching.api import Credential, FetchingOut, fetchings
 from lead_intake.fetching.providers import CREDENTIALS
 from lead_intake.fetching.providers import SETTINGS as FETCHING_SETTINGS
+from lead_intake.identity.keys import Fault, rules_of
 from lead_intake.presets import PRESETS, Preset
 from lead_intake.sources import PROVIDERS, SETTINGS, TOKEN_ALWAYS
 from lead_intake.touches import TOUCH_KINDS
@@ -424,7 +425,15 @@ def _check(
     if adding and PROVIDERS[provider].NEEDS_SECRET and not secrets:
         faults.append(("/secrets", f"{provider} always signs: give at least one"))
     own = {**SETTINGS.get(provider, {}), **FETCHING_SETTINGS.get(provider, {})}
-    possible = {"signature_header", "signature_encoding", "signature_prefix", "secret_header", "touch_kind", *own}
+    possible = {
+        "signature_header",
+        "signature_encoding",
+        "signature_prefix",
+        "secret_header",
+        "touch_kind",
+        "identity",
+        *own,
+    }
     if provider == "generic":
         possible |= {"form_page", "form_title", "form_campaign", "form_privacy_url"}
     faults += [
@@ -450,6 +459,11 @@ def _check(
         faults.append(("/settings", "form_title has at most 200 characters, form_campaign 100"))
     if settings.get("touch_kind", "form") not in TOUCH_KINDS:
         faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
+    if "identity" in settings:
+        try:
+            rules_of(settings["identity"])
+        except Fault as fault:
+            faults.append(("/settings/identity", str(fault)))
     if faults:
         raise _invalid(faults)
 

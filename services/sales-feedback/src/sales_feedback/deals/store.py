@@ -85,10 +85,10 @@ async def save_deals(tx: Tx, moves: Sequence[DealMoved], *, at: datetime) -> Non
     )
 
 
-async def history_of_lead(tx: Tx, lead_id: str) -> list[RowMapping]:
+async def history_of_leads(tx: Tx, lead_ids: Sequence[str]) -> list[RowMapping]:
     rows = await tx.execute(
         select(deal_change)
-        .where(deal_change.c.lead_id == lead_id)
+        .where(deal_change.c.lead_id == among(lead_ids))
         .order_by(deal_change.c.deal_id, deal_change.c.sequence)
     )
     return list(rows.mappings())

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.db import Tx
+from baton_kit.edges import families_of
 from baton_kit.idempotency import IdempotencyKey, idempotent
 from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
@@ -80,6 +81,9 @@ class HandoffView(BaseModel):
     reason: str | None
     reason_family: str | None
     return_at: Moment | None
+    superseded_by: str | None = Field(
+        default=None, description="While the handoff rests: the one of the same person that sales works instead."
+    )
 
 
 class ChangeView(BaseModel):
@@ -106,6 +110,9 @@ class HandoffDetail(HandoffView):
 
     history: list[ChangeView]
     contact: dict[str, Any] | None = None
+    merged_contacts: list[dict[str, Any]] | None = Field(
+        default=None, description="What the person told under other leads, each with its own consents."
+    )
     notes: list[NoteView] | None = None
 
 
@@ -224,11 +231,16 @@ async def list_handoffs(
     cursor: CursorParam = None,
     caller: Caller = requires("handoffs:read"),
 ) -> Page[HandoffView]:
-    """Handoffs, by state, rep or lead."""
+    """Handoffs, by state, rep or lead; those of a lead with those of all leads that were merged with it."""
     position = decode_cursor(cursor, kinds=[str])
     async with app_of(request).db.begin() as tx:
         found = await store.list_handoffs(
-            tx, state=state, rep_id=rep, lead_id=lead_id, before=position[0] if position else None, limit=limit + 1
+            tx,
+            state=state,
+            rep_id=rep,
+            lead_ids=(await families_of(tx, [lead_id])).members(lead_id) if lead_id is not None else None,
+            before=position[0] if position else None,
+            limit=limit + 1,
         )
     page = Page(
         items=[HandoffView(**view(one)) for one in found[:limit]],
@@ -258,8 +270,12 @@ async def get_handoff(
         changes = await store.history(tx, [found.id])
         detail = HandoffDetail(**view(found), history=[_change_view(dict(change)) for change in changes])
         if caller.may("contacts:read"):
-            body = await store.contact_body(tx, found.lead_id)
-            detail.contact = _contact_view(body) if body is not None else None
+            members = (await families_of(tx, [found.lead_id])).members(found.lead_id)
+            known = {
+                lead_id: _contact_view(body) for lead_id, body in (await store.contact_bodies(tx, members)).items()
+            }
+            detail.contact = known.pop(found.lead_id, None)
+            detail.merged_contacts = list(known.values())
             detail.notes = [
                 NoteView(id=note["id"], text=note["text"], created_at=note["created_at"])
                 for note in await store.notes_of(tx, found.id)
@@ -483,6 +499,7 @@ def view(one: Handoff) -> dict[str, Any]:
         "reason": one.reason,
         "reason_family": one.reason_family,
         "return_at": one.return_at,
+        "superseded_by": one.superseded_by,
     }
 
 

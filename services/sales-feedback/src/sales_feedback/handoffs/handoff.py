@@ -5,6 +5,9 @@
        +----------+-----------+--> rejected | recycled
 
 A rep answers by accept, reject, recycle and logged contacts; a deal moves the handoff on by itself.
+
+While its lead is merged with one that sales works already, an open handoff is superseded: it rests, and comes back to
+where it was when the merge is undone, or when a deal shows that it is worked all the same.
 """
 
 from collections import deque
@@ -23,6 +26,7 @@ class State(StrEnum):
     OPPORTUNITY = "opportunity"
     WON = "won"
     LOST = "lost"
+    SUPERSEDED = "superseded"
 
 
 class Action(StrEnum):
@@ -52,14 +56,15 @@ class Answer(StrEnum):
 
 
 STEPS: Mapping[State, tuple[State, ...]] = {
-    State.OFFERED: (State.ACCEPTED, State.REJECTED, State.RECYCLED),
-    State.ACCEPTED: (State.WORKING, State.OPPORTUNITY, State.REJECTED, State.RECYCLED),
-    State.WORKING: (State.OPPORTUNITY, State.REJECTED, State.RECYCLED),
+    State.OFFERED: (State.ACCEPTED, State.REJECTED, State.RECYCLED, State.SUPERSEDED),
+    State.ACCEPTED: (State.WORKING, State.OPPORTUNITY, State.REJECTED, State.RECYCLED, State.SUPERSEDED),
+    State.WORKING: (State.OPPORTUNITY, State.REJECTED, State.RECYCLED, State.SUPERSEDED),
     State.OPPORTUNITY: (State.WON, State.LOST),
     State.WON: (State.OPPORTUNITY,),
     State.LOST: (State.OPPORTUNITY,),
     State.REJECTED: (),
     State.RECYCLED: (),
+    State.SUPERSEDED: (State.OFFERED, State.ACCEPTED, State.WORKING),
 }
 """Every single step there is; each step becomes one HandoffChanged."""
 
@@ -72,6 +77,7 @@ POSSIBLE: Mapping[State, tuple[Action, ...]] = {
     State.LOST: (Action.CONTACTS, Action.DEALS),
     State.REJECTED: (),
     State.RECYCLED: (),
+    State.SUPERSEDED: (Action.DEALS,),
 }
 """What a caller may ask for in each state."""
 
@@ -116,6 +122,8 @@ class Handoff:
     reason: str | None = None
     reason_family: str | None = None
     return_at: datetime | None = None
+    superseded_by: str | None = None
+    superseded_from: State | None = None
 
     @property
     def possible(self) -> tuple[Action, ...]:
@@ -218,6 +226,32 @@ def contact(handoff: Handoff, means: Means, *, reached: bool, at: datetime) -> M
     return Moved(after, changes, feedback)
 
 
+def rest(handoff: Handoff, *, by: str, at: datetime) -> Moved:
+    """Let an open handoff rest for another of the same person."""
+    after = replace(
+        handoff,
+        state=State.SUPERSEDED,
+        sequence=handoff.sequence + 1,
+        superseded_by=by,
+        superseded_from=handoff.state,
+        ended_at=at,
+    )
+    return Moved(after, (Change(after, handoff.state, at),))
+
+
+def come_back(handoff: Handoff, *, at: datetime) -> Moved:
+    """Bring a handoff that rested back to where it was: nothing could be done to it meanwhile."""
+    after = replace(
+        handoff,
+        state=handoff.superseded_from or State.OFFERED,
+        sequence=handoff.sequence + 1,
+        superseded_by=None,
+        superseded_from=None,
+        ended_at=None,
+    )
+    return Moved(after, (Change(after, handoff.state, at),))
+
+
 def follow_deals(handoff: Handoff, deals: Collection[State], *, at: datetime) -> Moved:
     """Move the handoff to where its deals stand: any won deal wins it, else any open one keeps it an opportunity.
 
@@ -229,7 +263,10 @@ def follow_deals(handoff: Handoff, deals: Collection[State], *, at: datetime) ->
         target = State.OPPORTUNITY
     if target is None or Action.DEALS not in handoff.possible:
         return Moved(handoff)
-    changes = []
+    changes: list[Change] = []
+    if handoff.state is State.SUPERSEDED:
+        back = come_back(handoff, at=at)
+        handoff, changes = back.handoff, [*back.changes]
     for state in path(handoff.state, target):
         previous, handoff = handoff.state, _step(handoff, state, at=at)
         changes.append(Change(handoff, previous, at))

@@ -16,6 +16,7 @@ from sales_feedback.handoffs.handoff import Change, Handoff, Moved, Stamp, State
 from sales_feedback.handoffs.record import record
 from sales_feedback.handoffs.rotation import take_turns
 from sales_feedback.ids import derived_id
+from sales_feedback.merging import follow
 
 LONGEST_TERM = timedelta(days=3650)
 
@@ -24,8 +25,10 @@ async def leads_qualified(tx: Tx, app: App, events: Sequence[Received[LeadQualif
     """Offer one handoff for each lead and cycle, to the reps in turn.
 
     A lead and cycle that has its handoff gets no second one, whatever the inbox remembers. Without an active rep the
-    handoff is offered all the same and waits for one (`assign_waiting`).
+    handoff is offered all the same and waits for one (`assign_waiting`). Of a person whom sales works under another
+    lead already, the older handoff stays and the other one rests.
     """
+    await follow.hold_merges(tx)
     offered = {(h.lead_id, h.cycle): h for h in map(_offer, events)}
     new = await store.insert_handoffs(tx, list(offered.values()))
     failpoint("sales.offer.inserted")
@@ -37,6 +40,7 @@ async def leads_qualified(tx: Tx, app: App, events: Sequence[Received[LeadQualif
     assigned = [replace(h, rep_id=rep_id) for h, rep_id in zip(fresh, reps, strict=True)]
     await record(tx, app, [Moved(h, (Change(h, None, h.offered_at),)) for h in assigned])
     failpoint("sales.offer.recorded")
+    await follow.settle_merged(tx, app, {h.lead_id for h in assigned})
 
 
 async def assign_waiting(tx: Tx, app: App, *, limit: int = 500) -> int:

@@ -132,7 +132,7 @@ async def list_handoffs(
     *,
     state: str | None,
     rep_id: str | None,
-    lead_id: str | None,
+    lead_ids: Sequence[str] | None,
     before: str | None,
     limit: int,
 ) -> list[Handoff]:
@@ -142,8 +142,8 @@ async def list_handoffs(
         statement = statement.where(handoff.c.state == state)
     if rep_id is not None:
         statement = statement.where(handoff.c.rep_id == rep_id)
-    if lead_id is not None:
-        statement = statement.where(handoff.c.lead_id == lead_id)
+    if lead_ids is not None:
+        statement = statement.where(handoff.c.lead_id == among(lead_ids))
     if before is not None:
         statement = statement.where(handoff.c.id < before)
     return [_handoff_of(row) for row in (await tx.execute(statement)).mappings()]
@@ -173,8 +173,10 @@ async def notes_of(tx: Tx, handoff_id: str) -> list[RowMapping]:
     return list(rows.mappings())
 
 
-async def handoffs_of_lead(tx: Tx, lead_id: str) -> list[Handoff]:
-    rows = await tx.execute(select(handoff).where(handoff.c.lead_id == lead_id).order_by(handoff.c.cycle))
+async def handoffs_of_leads(tx: Tx, lead_ids: Sequence[str]) -> list[Handoff]:
+    rows = await tx.execute(
+        select(handoff).where(handoff.c.lead_id == among(lead_ids)).order_by(handoff.c.lead_id, handoff.c.cycle)
+    )
     return [_handoff_of(row) for row in rows.mappings()]
 
 
@@ -307,9 +309,14 @@ async def erased_leads(tx: Tx, lead_ids: Iterable[str]) -> set[str]:
     return set(rows.scalars())
 
 
-async def contact_body(tx: Tx, lead_id: str) -> bytes | None:
-    row = await tx.execute(select(contact.c.body).where(contact.c.lead_id == lead_id))
-    return row.scalar_one_or_none()
+async def contact_bodies(tx: Tx, lead_ids: Sequence[str]) -> dict[str, bytes]:
+    """The contacts that are there, by lead."""
+    rows = await tx.execute(
+        select(contact.c.lead_id, contact.c.body)
+        .where(contact.c.lead_id == among(lead_ids), contact.c.body.is_not(None))
+        .order_by(contact.c.lead_id)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def _row_of(one: Handoff) -> dict[str, Any]:
@@ -339,6 +346,8 @@ def _row_of(one: Handoff) -> dict[str, Any]:
         "reason": one.reason,
         "reason_family": one.reason_family,
         "return_at": one.return_at,
+        "superseded_by": one.superseded_by,
+        "superseded_from": one.superseded_from,
     }
 
 
@@ -366,6 +375,8 @@ def _handoff_of(row: RowMapping) -> Handoff:
         reason=row["reason"],
         reason_family=row["reason_family"],
         return_at=row["return_at"],
+        superseded_by=row["superseded_by"],
+        superseded_from=State(row["superseded_from"]) if row["superseded_from"] else None,
     )
 
 

@@ -209,6 +209,115 @@ class TouchRecorded(_message.Message):
 Global___TouchRecorded: _TypeAlias = TouchRecorded  # noqa: Y015
 
 @_typing.final
+class LeadMerged(_message.Message):
+    """Two leads are one person. The merge is an edge from one lead to the other; no fact is rewritten: what came under
+    either id keeps it, and readers resolve the canonical lead by following the edges (`from_lead_id` to
+    `into_lead_id`, until a lead has none). It goes out twice, once on the key of each lead, with the same merge_id
+    and version. A lead has at most one standing edge that leads away from it, and edges never form a circle.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    LEAD_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    FROM_LEAD_ID_FIELD_NUMBER: _builtins.int
+    INTO_LEAD_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    merge_id: _builtins.str
+    lead_id: _builtins.str
+    """The lead of this copy: its key, one of the two below."""
+    sequence: _builtins.int
+    """The version of `lead_id`."""
+    from_lead_id: _builtins.str
+    """The lead that is no longer canonical."""
+    into_lead_id: _builtins.str
+    version: _builtins.int
+    """The version of the edge, raised by one with each LeadMerged and LeadUnmerged of this merge_id: the highest counts."""
+    decided_by: _builtins.str
+    """The id of who decided, or of the rule that did; never a name."""
+    reason: _builtins.str
+    """same_person | same_key | same_company_and_name | import | other"""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        merge_id: _builtins.str = ...,
+        lead_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        from_lead_id: _builtins.str = ...,
+        into_lead_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        decided_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by", "from_lead_id", b"from_lead_id", "into_lead_id", b"into_lead_id", "lead_id", b"lead_id", "merge_id", b"merge_id", "occurred_at", b"occurred_at", "reason", b"reason", "sequence", b"sequence", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeadMerged: _TypeAlias = LeadMerged  # noqa: Y015
+
+@_typing.final
+class LeadUnmerged(_message.Message):
+    """A merge was undone: its edge is gone and both leads stand as their own facts make them. What was decided about the
+    canonical lead in between stays that lead's. It goes out twice, like LeadMerged.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    LEAD_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    FROM_LEAD_ID_FIELD_NUMBER: _builtins.int
+    INTO_LEAD_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    merge_id: _builtins.str
+    lead_id: _builtins.str
+    """The lead of this copy: its key, one of the two below."""
+    sequence: _builtins.int
+    """The version of `lead_id`."""
+    from_lead_id: _builtins.str
+    into_lead_id: _builtins.str
+    version: _builtins.int
+    """The version of the edge; the highest counts."""
+    decided_by: _builtins.str
+    """The id of who decided, or of the rule that did; never a name."""
+    reason: _builtins.str
+    """different_persons | mistake | other"""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        merge_id: _builtins.str = ...,
+        lead_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        from_lead_id: _builtins.str = ...,
+        into_lead_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        decided_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by", "from_lead_id", b"from_lead_id", "into_lead_id", b"into_lead_id", "lead_id", b"lead_id", "merge_id", b"merge_id", "occurred_at", b"occurred_at", "reason", b"reason", "sequence", b"sequence", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeadUnmerged: _TypeAlias = LeadUnmerged  # noqa: Y015
+
+@_typing.final
 class LeadFeatures(_message.Message):
     """What the criteria see of a lead: derived once at intake by the tables of `tables_version`. Booleans, integers
     and codes of closed lists; an empty code means unknown. The fields are the variables of the criteria language.

@@ -34,6 +34,8 @@ class _HandoffStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HandoffS
     HANDOFF_STATE_OPPORTUNITY: _HandoffState.ValueType  # 6
     HANDOFF_STATE_WON: _HandoffState.ValueType  # 7
     HANDOFF_STATE_LOST: _HandoffState.ValueType  # 8
+    HANDOFF_STATE_SUPERSEDED: _HandoffState.ValueType  # 9
+    """The lead was merged with one that sales works already: that handoff stays, this one rests while the merge stands."""
 
 class HandoffState(_HandoffState, metaclass=_HandoffStateEnumTypeWrapper): ...
 
@@ -46,6 +48,8 @@ HANDOFF_STATE_WORKING: HandoffState.ValueType  # 5
 HANDOFF_STATE_OPPORTUNITY: HandoffState.ValueType  # 6
 HANDOFF_STATE_WON: HandoffState.ValueType  # 7
 HANDOFF_STATE_LOST: HandoffState.ValueType  # 8
+HANDOFF_STATE_SUPERSEDED: HandoffState.ValueType  # 9
+"""The lead was merged with one that sales works already: that handoff stays, this one rests while the merge stands."""
 Global___HandoffState: _TypeAlias = HandoffState  # noqa: Y015
 
 class _FeedbackKind:

@@ -1,0 +1,69 @@
+"""The list of addresses and numbers that many persons share."""
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from baton_kit.policy import Caller, requires
+from baton_kit.problems import Problem
+from lead_intake import normalise
+from lead_intake.api.answers import PROBLEMS, Body, Moment, app_of
+from lead_intake.identity import shared
+
+router = APIRouter()
+
+
+class SharedOrder(Body):
+    """An address or a number (E.164) and whether many share it; `false` keeps the rule from saying so."""
+
+    kind: Literal["email", "phone"]
+    value: str = Field(max_length=254)
+    shared: bool = True
+
+
+class SharedOut(BaseModel):
+    """What was put on the list; the value itself is not repeated."""
+
+    kind: str
+    shared: bool
+    added_by: str
+    added_at: Moment
+
+
+@router.post(
+    "/v1/shared-keys",
+    operation_id="put_shared_key",
+    summary="Say that many share an address or a number",
+    tags=["identity"],
+    responses=PROBLEMS,
+)
+async def put_shared_key(request: Request, body: SharedOrder, caller: Caller = requires("sources:write")) -> SharedOut:
+    """From now on it identifies a person only together with the name. Said again, the last word counts."""
+    app = app_of(request)
+    value = normalise.email(body.value).lower() if body.kind == "email" else normalise.phone(body.value, "")[0]
+    if not value:
+        raise Problem(
+            422,
+            "The value cannot be read",
+            errors=[{"pointer": "/value", "detail": "an e-mail address, or a number that begins with +"}],
+        )
+    by = caller.person_id or f"key:{caller.key_id}"
+    now = app.clock.now()
+    async with app.db.begin() as tx:
+        await shared.put(tx, f"{body.kind}:{value}", shared=body.shared, by=by, at=now)
+    await app.sources.refresh()
+    return SharedOut(kind=body.kind, shared=body.shared, added_by=by, added_at=now)
+
+
+@router.get(
+    "/v1/shared-keys",
+    operation_id="list_shared_keys",
+    summary="What many persons share",
+    tags=["identity"],
+    responses=PROBLEMS,
+)
+async def list_shared_keys(request: Request, caller: Caller = requires("contacts:read")) -> dict[str, Any]:
+    """Addresses and numbers are contact data, so that they are shown to whom may see contacts."""
+    async with app_of(request).db.begin() as tx:
+        return {"items": sorted(await shared.shared_keys(tx))}

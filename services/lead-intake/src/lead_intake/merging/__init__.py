@@ -1,0 +1,1 @@
+"""Leads that are one person: merges, their undoing, and proposals of them."""

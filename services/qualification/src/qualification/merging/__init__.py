@@ -1,0 +1,1 @@
+"""Leads that are one person: what is decided about them together, and what each is alone again."""

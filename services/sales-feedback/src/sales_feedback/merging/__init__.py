@@ -1,0 +1,1 @@
+"""Leads that are one person: of their open handoffs one stays with sales, the others rest."""
