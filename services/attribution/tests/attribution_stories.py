@@ -89,13 +89,13 @@ def regrouped(
 
 
 def rules_changed(version: int) -> Event:
-    body = ChannelRulesChanged(version=version, digest="0" * 64)
+    body = ChannelRulesChanged(sequence=version, digest="0" * 64)
     body.occurred_at.FromDatetime(CLOSE)
     return event(body, key="channel-rules", occurred_at=CLOSE)
 
 
 def rules_restated(version: int, touches: int) -> Event:
-    body = ChannelRulesRestated(version=version, touches_regrouped=touches)
+    body = ChannelRulesRestated(sequence=version, touches_regrouped=touches)
     body.occurred_at.FromDatetime(CLOSE)
     return event(body, key="channel-rules", occurred_at=CLOSE)
 

@@ -39,7 +39,7 @@ async def rules_changed(tx: Tx, app: "App", events: Sequence[Received[ChannelRul
     """Keep that these versions were put into force."""
     await store.next_position(tx, at=app.clock.now())
     for e in events:
-        await store.rules_changed(tx, version=e.body.version, at=time_of(e.body, "occurred_at"))
+        await store.rules_changed(tx, version=e.body.sequence, at=time_of(e.body, "occurred_at"))
     failpoint("attribution.after_rules")
 
 
@@ -47,5 +47,5 @@ async def rules_restated(tx: Tx, app: "App", events: Sequence[Received[ChannelRu
     """Keep how many touches a version regroups in all: whoever has seen as many has seen every one."""
     await store.next_position(tx, at=app.clock.now())
     for e in events:
-        await store.rules_restated(tx, version=e.body.version, touches=e.body.touches_regrouped)
+        await store.rules_restated(tx, version=e.body.sequence, touches=e.body.touches_regrouped)
     failpoint("attribution.after_rules")

@@ -59,14 +59,14 @@ async def test_a_change_is_a_version_an_event_and_reaches_earlier_touches_once(i
     await restate.restate(intake.app)
     events = await intake.new_events()
     [changed] = told(events, "ChannelRulesChanged")
-    assert (changed.key, changed.body.version, changed.body.digest) == ("channel-rules", 2, answer.json()["digest"])
+    assert (changed.key, changed.body.sequence, changed.body.digest) == ("channel-rules", 2, answer.json()["digest"])
     regrouped = told(events, "TouchRegrouped")
     assert [(e.body.channel, e.body.channel_rules_version, e.body.cause) for e in regrouped] == [
         ("press", 2, "channel_rules")
     ] * 3
     assert {e.key for e in regrouped} == {e.body.lead_id for e in regrouped}
     [ended] = told(events, "ChannelRulesRestated")
-    assert (ended.body.version, ended.body.touches_regrouped) == (2, 3)
+    assert (ended.body.sequence, ended.body.touches_regrouped) == (2, 3)
     assert await channels(intake) == [("press", 2), ("organic_search", 2)] * 3
     sequences = {row["id"]: row["sequence"] for row in await intake.fetch("SELECT id::text, sequence FROM lead")}
     assert {e.body.lead_id: e.body.sequence for e in regrouped} == sequences, "each is a version of its lead"

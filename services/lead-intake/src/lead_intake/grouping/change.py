@@ -50,7 +50,7 @@ async def change(tx: Tx, app: App, document: Mapping[str, Any], *, read: int, by
     await sources.raise_source_version(tx)
     failpoint("channels.after_insert")
     body = ChannelRulesChanged(
-        version=table.version, occurred_at=stamp(at), digest=digest, document=canonical(document), changed_by=by
+        sequence=table.version, occurred_at=stamp(at), digest=digest, document=canonical(document), changed_by=by
     )
     await app.outbox.append(tx, [event(body, key=KEY, occurred_at=at)])
     failpoint("channels.before_commit")

@@ -93,7 +93,9 @@ async def _regroup(tx: Tx, app: App, rules: ChannelRules, found: list[tuple[str,
 async def _end(tx: Tx, app: App, table: store.Table) -> None:
     at = app.clock.now()
     await store.restated(tx, table.version, at=at)
-    body = ChannelRulesRestated(version=table.version, occurred_at=stamp(at), touches_regrouped=table.touches_regrouped)
+    body = ChannelRulesRestated(
+        sequence=table.version, occurred_at=stamp(at), touches_regrouped=table.touches_regrouped
+    )
     await app.outbox.append(tx, [event(body, key=KEY, occurred_at=at)])
     failpoint("restate.after_end")
 

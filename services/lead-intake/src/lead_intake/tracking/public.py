@@ -118,9 +118,13 @@ class Tracking:
             incoming = Incoming("POST", url_of(app.settings.public_url, scope), headers, body, "", app.clock.now())
             cause = telemetry.cause(headers.get("traceparent"))
             parts = [incoming] if len(calls) <= MAX_ENTRIES else _parts(incoming, told, calls)
-            waiting = [app.commits.submit(app, _delivery(part, source, cause=cause)) for part in parts]
-            for settled in waiting:
-                await settled
+            try:
+                waiting = [app.commits.submit(app, _delivery(part, source, cause=cause)) for part in parts]
+                for settled in waiting:
+                    await settled
+            except Busy:
+                self.rates.give_back(source.id, len(calls))
+                raise
             return segment.reply_success()
         except Refused as refused:
             app.refusals.add(source, reason=refused.reason, at=app.clock.now())

@@ -26,3 +26,8 @@ class Rates:
         admitted = events <= left or left >= full
         self._left[source_id] = (left - events if admitted else left, now)
         return admitted
+
+    def give_back(self, source_id: str, events: int) -> None:
+        """Return what was taken for events that the sender was asked to repeat."""
+        left, at = self._left[source_id]
+        self._left[source_id] = (min(float(self.a_second * BURST), left + events), at)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62\x61ton/lead/v1/channels.proto\x12\rbaton.lead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n\x13\x43hannelRulesChanged\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x10\n\x08\x64ocument\x18\x04 \x01(\x0c\x12\x12\n\nchanged_by\x18\x05 \x01(\t\"s\n\x14\x43hannelRulesRestated\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11touches_regrouped\x18\x03 \x01(\x03\"\xc7\x01\n\x0eTouchRegrouped\x12\x10\n\x08touch_id\x18\x01 \x01(\t\x12\x0f\n\x07lead_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x1d\n\x15\x63hannel_rules_version\x18\x06 \x01(\x03\x12\x10\n\x08\x63\x61mpaign\x18\x07 \x01(\t\x12\r\n\x05\x63\x61use\x18\x08 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62\x61ton/lead/v1/channels.proto\x12\rbaton.lead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x01\n\x13\x43hannelRulesChanged\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x10\n\x08\x64ocument\x18\x04 \x01(\x0c\x12\x12\n\nchanged_by\x18\x05 \x01(\t\"t\n\x14\x43hannelRulesRestated\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11touches_regrouped\x18\x03 \x01(\x03\"\xc7\x01\n\x0eTouchRegrouped\x12\x10\n\x08touch_id\x18\x01 \x01(\t\x12\x0f\n\x07lead_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x1d\n\x15\x63hannel_rules_version\x18\x06 \x01(\x03\x12\x10\n\x08\x63\x61mpaign\x18\x07 \x01(\t\x12\r\n\x05\x63\x61use\x18\x08 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'baton.lead.v1.channels_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHANNELRULESCHANGED']._serialized_start=81
-  _globals['_CHANNELRULESCHANGED']._serialized_end=222
-  _globals['_CHANNELRULESRESTATED']._serialized_start=224
-  _globals['_CHANNELRULESRESTATED']._serialized_end=339
-  _globals['_TOUCHREGROUPED']._serialized_start=342
-  _globals['_TOUCHREGROUPED']._serialized_end=541
+  _globals['_CHANNELRULESCHANGED']._serialized_end=223
+  _globals['_CHANNELRULESRESTATED']._serialized_start=225
+  _globals['_CHANNELRULESRESTATED']._serialized_end=341
+  _globals['_TOUCHREGROUPED']._serialized_start=344
+  _globals['_TOUCHREGROUPED']._serialized_end=543
 # @@protoc_insertion_point(module_scope)

@@ -25,13 +25,13 @@ class ChannelRulesChanged(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    VERSION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     DOCUMENT_FIELD_NUMBER: _builtins.int
     CHANGED_BY_FIELD_NUMBER: _builtins.int
-    version: _builtins.int
-    """Counts up by one from 1, the table that Baton came with."""
+    sequence: _builtins.int
+    """The version of the table: counts up by one from 1, the table that Baton came with."""
     digest: _builtins.str
     """SHA-256 of `document`, in hexadecimal."""
     document: _builtins.bytes
@@ -43,7 +43,7 @@ class ChannelRulesChanged(_message.Message):
     def __init__(
         self,
         *,
-        version: _builtins.int = ...,
+        sequence: _builtins.int = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
         digest: _builtins.str = ...,
         document: _builtins.bytes = ...,
@@ -51,7 +51,7 @@ class ChannelRulesChanged(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_by", b"changed_by", "digest", b"digest", "document", b"document", "occurred_at", b"occurred_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_by", b"changed_by", "digest", b"digest", "document", b"document", "occurred_at", b"occurred_at", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -65,23 +65,24 @@ class ChannelRulesRestated(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    VERSION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     TOUCHES_REGROUPED_FIELD_NUMBER: _builtins.int
-    version: _builtins.int
+    sequence: _builtins.int
+    """The version of the table."""
     touches_regrouped: _builtins.int
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
-        version: _builtins.int = ...,
+        sequence: _builtins.int = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
         touches_regrouped: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at", "touches_regrouped", b"touches_regrouped", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at", "sequence", b"sequence", "touches_regrouped", b"touches_regrouped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
