@@ -98,6 +98,7 @@ async def visitor_waits(h: Harness[Any]) -> str:
     for body in (*VISITS, IDENTIFIED):
         answer = await h.public.post("/v1/batch", json={"batch": [body], "writeKey": key})
         assert answer.status_code == 200, answer.text
+    await h.app.commits.close()  # its connections are its own
     return key
 
 
@@ -141,6 +142,7 @@ async def touches_came(h: Harness[Any]) -> None:
         body = {"email": f"p{n}@firm.de", "utm_source": "gazette", "utm_medium": "cpc"}
         answer = await h.public.post(path, json=body)
         assert answer.status_code == 200, answer.text
+    await h.app.commits.close()  # its connections are its own
 
 
 async def rules_replaced(h: Harness[Any]) -> None:
