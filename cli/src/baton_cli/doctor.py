@@ -97,6 +97,7 @@ def _service(settings: Settings, service: str) -> list[Finding]:
     found += [api, parked, _try(f"{service} outbox", lambda: _outbox(settings, service))]
     if service == "lead-intake":
         found.append(_try("lead-intake lookups at providers", lambda: _lookups(settings)))
+        found.append(_try("lead-intake ledger", lambda: _ledger(settings)))
     return found
 
 
@@ -104,7 +105,8 @@ def _readiness(role: str, url: str) -> Finding:
     what = f"{role} at {url}"
     try:
         checks = httpx2.get(f"{url}/readyz?verbose", timeout=5, trust_env=False).json()
-        bad = {name: reason for name, reason in checks.items() if reason != "ok"}
+        # Notes say how something stands; what needs a person among them is asked of the API.
+        bad = {name: reason for name, reason in checks.items() if reason != "ok" and name != "notes"}
     except (httpx2.HTTPError, ValueError, AttributeError) as error:
         advice = "Is it running? `make up` starts the local stack; its log says why it ended."
         return Finding(what, f"does not answer ({reason_of(error)})", advice)
@@ -125,6 +127,13 @@ def _parked(settings: Settings, service: str) -> Finding | None:
         f"{len(waiting)}{'+' if len(waiting) == 200 else ''} events wait for a person",
         "`baton parked list` shows them; replay or skip them.",
     )
+
+
+def _ledger(settings: Settings) -> Finding | None:
+    if call(settings, "lead-intake", "GET /v1/receipts/balance")["balanced"]:
+        return None
+    advice = "`baton receipts balance` shows where; see the runbook, Ledger."
+    return Finding("lead-intake ledger", "does not add up: entries are not accounted for", advice)
 
 
 def _outbox(settings: Settings, service: str) -> Finding | None:

@@ -209,6 +209,52 @@ def test(
         output.table(["", "read as"], rows, empty="nothing was found in it: name its fields in the mapping")
 
 
+@app.command("try")
+def try_receipt(
+    ctx: typer.Context,
+    *,
+    receipt: Annotated[str, typer.Option(help="A stored receipt of the source.")],
+    mapping: Annotated[
+        Path | None, typer.Option(help="Mapping to be tried (YAML or JSON).", exists=True, dir_okay=False)
+    ] = None,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option("--settings", help="Settings to be tried (YAML or JSON).", exists=True, dir_okay=False),
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="Country of phone numbers to be tried.")] = None,
+    release: Annotated[bool, typer.Option("--release", help="As if what looked like spam were none.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read a stored receipt under a mapping that is not saved yet, and show what would differ. Nothing is stored.
+
+    Example: `baton source try --receipt 01a20f8f-… --mapping mapping.yaml`
+    """
+    order: dict[str, Any] = {"release": release}
+    if mapping is not None:
+        order["mapping"] = _document(mapping)
+    if settings_file is not None:
+        order["settings"] = _document(settings_file)
+    if region is not None:
+        order["default_region"] = region
+    answer = call(settings_of(ctx), "lead-intake", f"POST /v1/receipts/{part(receipt)}/try", body=order)
+    if as_json:
+        output.json_value(answer)
+        return
+    if answer.get("reason"):
+        output.line(f"nobody could read it: {answer['reason']}")
+    for entry in items_of(answer.get("entries")):
+        stands, would = entry.get("stands") or {}, entry.get("candidate") or {}
+        now = f"{stands.get('outcome', 'new')} {stands.get('reason') or ''}".rstrip()
+        then = f"{would.get('outcome', 'nothing')} {would.get('reason') or ''}".rstrip()
+        kept = "" if entry.get("open") else " (settled: a replay leaves it as it is)"
+        output.line(f"entry {entry.get('ordinal')}: stands as {now}, would be {then}{kept}", style="bold")
+        rows = [
+            [d.get("field"), output.described(d.get("saved")), output.described(d.get("candidate"))]
+            for d in items_of(entry.get("differences"))
+        ]
+        output.table(["field", "as saved", "as tried"], rows, empty="no difference to the saved mapping")
+
+
 def _tell_door(source: dict[str, Any], *, public: str | None) -> None:
     address = f"{public or ''}{source.get('webhook_url')}"
     output.line(f"{source.get('id')} is ready. Its webhook, to be given to the provider:")

@@ -89,12 +89,22 @@ def well(stub):
         "GET /readyz": {"database": "ok", "kafka": "ok"},
         "GET /v1/ops/relay": [{"lane": "live", "waiting": 0, "oldest_at": None}],
         "GET /v1/ops/parked": {"items": []},
+        "GET /v1/receipts/balance": {"balanced": True},
         "GET /v1/sources": {"items": [{"id": "site-form", "fetching": None}], "next_cursor": None},
     }
 
 
 def findings(said):
     return {one["what"]: (one["wrong"], one["do"]) for one in said.json["findings"] if not one["well"]}
+
+
+def test_a_ledger_that_does_not_add_up_is_named_and_notes_are_no_faults(baton, stub, monkeypatch):
+    monkeypatch.setattr(doctor, "_kafka", lambda _: [])
+    well(stub)
+    stub.answers["GET /readyz"] = {"database": "ok", "notes": {"ledger": "agrees up to 2026-09-01T08:00:00Z"}}
+    assert findings(baton("doctor", "--json")) == {}
+    stub.answers["GET /v1/receipts/balance"] = {"balanced": False}
+    assert "not accounted for" in findings(baton("doctor", "--json"))["lead-intake ledger"][0]
 
 
 def test_only_kafka_is_wrong_when_only_kafka_is_away(baton, stub):

@@ -60,7 +60,9 @@ async def open_doors(client: Client, memory: Memory) -> dict[str, Door]:
             "/v1/sources",
             {"id": source, "provider": provider, "name": name, "default_region": "DE"}
             | ({"secrets": [secret]} if secret else {})
-            | more,
+            | more
+            # Throw-away mailboxes come in here, so that the agreement can be seen to turn them away.
+            | {"settings": {"disposable": "accept"} | more.get("settings", {})},
         )
         memory.doors[source] = made["webhook_url"]
         remember(client.place.home, memory)

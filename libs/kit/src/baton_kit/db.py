@@ -38,7 +38,12 @@ class Database:
         async with self.engine.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None  # noqa: S101 - it is connected
-            yield driver
+            try:
+                yield driver
+            except BaseException:
+                # The pool sees no error of asyncpg's own, and would lend a dead connection for ever.
+                await connection.invalidate()
+                raise
 
     async def close(self) -> None:
         """Close every connection."""

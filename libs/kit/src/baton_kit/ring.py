@@ -1,6 +1,7 @@
 """Keep the outbox's ring turning: one slot a day, emptied when nobody needs it, never created or dropped."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from sqlalchemy.exc import DBAPIError
 
@@ -12,6 +13,9 @@ from baton_kit.telemetry import log
 
 REPLAY_DAYS = 7
 _LOCK_NOT_AVAILABLE = "55P03"
+
+Held = Callable[[str, int], Awaitable[bool]]
+"""Says of a lane's slot whether everything it holds is where it was sent."""
 
 _BEHIND_EVERY_CURSOR = """
 SELECT NOT EXISTS (
@@ -25,13 +29,13 @@ SELECT NOT EXISTS (
 """
 
 
-async def maintain(db: Database, *, every: float = 60.0) -> None:
+async def maintain(db: Database, *, held: Held | None = None, every: float = 60.0) -> None:
     """Turn and empty for ever; an outage is waited out."""
     while True:
         for lane in LANES:
             try:
                 await turn(db, lane)
-                await empty(db, lane)
+                await empty(db, lane, held=held)
             except Exception as error:
                 if not is_outage(error):
                     raise
@@ -62,20 +66,23 @@ async def turn(db: Database, lane: str, *, days: float = 1.0) -> bool:
         return True
 
 
-async def empty(db: Database, lane: str, *, replay_days: int = REPLAY_DAYS) -> list[int]:
-    """Truncate the slots that lie behind every cursor and beyond the replay window; returns which."""
+async def empty(db: Database, lane: str, *, replay_days: int = REPLAY_DAYS, held: Held | None = None) -> list[int]:
+    """Truncate the slots that lie behind every cursor and beyond the replay window; returns which.
+
+    With `held`, only those of which it says that nothing is missing where it was sent.
+    """
     done = []
     for slot in range(LANES[lane], LANES[lane] + RING):
         try:
             async with db.begin() as tx:
-                connection = await raw(tx)
-                # Holding the ring's row, nobody turns to this slot between the question and the TRUNCATE.
-                if slot == await connection.fetchval("SELECT slot FROM outbox_ring WHERE lane = $1 FOR UPDATE", lane):
-                    continue
-                if await _is_empty(tx, slot):
-                    continue
-                if await connection.fetchval(_BEHIND_EVERY_CURSOR, slot, lane, replay_days):
+                may_go = await _may_go(tx, lane, slot, replay_days=replay_days)
+            # Reading a topic takes its time: no transaction is open, and nobody writes to this slot.
+            if not may_go or (held is not None and not await held(lane, slot)):
+                continue
+            async with db.begin() as tx:
+                if await _may_go(tx, lane, slot, replay_days=replay_days):
                     # All inserts queue behind a TRUNCATE that waits: better no slot emptied than intake held up.
+                    connection = await raw(tx)
                     await connection.execute("SET LOCAL lock_timeout = '1s'")
                     await connection.execute(f"TRUNCATE outbox_s{slot:02d}")
                     done.append(slot)
@@ -85,6 +92,16 @@ async def empty(db: Database, lane: str, *, replay_days: int = REPLAY_DAYS) -> l
                 raise
             log.info("ring_slot_busy", lane=lane, slot=slot)
     return done
+
+
+async def _may_go(tx: Tx, lane: str, slot: int, *, replay_days: int) -> bool:
+    connection = await raw(tx)
+    # Holding the ring's row, nobody turns to this slot between the question and the TRUNCATE.
+    if slot == await connection.fetchval("SELECT slot FROM outbox_ring WHERE lane = $1 FOR UPDATE", lane):
+        return False
+    if await _is_empty(tx, slot):
+        return False
+    return bool(await connection.fetchval(_BEHIND_EVERY_CURSOR, slot, lane, replay_days))
 
 
 def next_slot(lane: str, slot: int) -> int:

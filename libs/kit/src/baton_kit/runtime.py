@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Generic
 
@@ -20,10 +21,11 @@ from baton_kit import migration, ring, telemetry, vitals
 from baton_kit.apply import App, KitApp, Subscription
 from baton_kit.consumer import Consumer
 from baton_kit.db import open_database, raw
-from baton_kit.health import Check, create_ops
+from baton_kit.health import Check, Note, create_ops
 from baton_kit.migration import LANES
 from baton_kit.outages import is_outage
 from baton_kit.policy import ALL, create_api_key
+from baton_kit.published import Published
 from baton_kit.relay import Relay
 from baton_kit.settings import ServiceSettings, load_settings
 from baton_kit.telemetry import log
@@ -48,6 +50,7 @@ class Service(Generic[App]):
     subscriptions: tuple[Subscription[App], ...] = ()
     api_tasks: Mapping[str, Task[App]] = field(default_factory=lambda: MappingProxyType({}))
     worker_tasks: Mapping[str, Task[App]] = field(default_factory=lambda: MappingProxyType({}))
+    worker_notes: Mapping[str, Callable[[App], Awaitable[str]]] = field(default_factory=lambda: MappingProxyType({}))
     commands: Mapping[str, Command[App]] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -113,7 +116,10 @@ async def _serve(service: Service[App], settings: ServiceSettings, role: str) ->
         checks = {"database": _database_check(app), "stopping": _stopping_check(stop), **parts.checks}
         if settings.http.ops_port is not None:
             parts.servers["ops"] = server(
-                create_ops(checks), host=settings.http.ops_host, port=settings.http.ops_port, drain_seconds=1
+                create_ops(checks, notes=parts.notes),
+                host=settings.http.ops_host,
+                port=settings.http.ops_port,
+                drain_seconds=1,
             )
         leave_to_the_process()
         async with asyncio.TaskGroup() as group:
@@ -156,6 +162,7 @@ class Parts:
     tasks: dict[str, Coroutine[Any, Any, None]] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
+    notes: dict[str, Note] = field(default_factory=dict)
     releases: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
 
@@ -180,7 +187,7 @@ def worker_parts(service: Service[App], app: App) -> Parts:
         tasks={
             **{f"relay.{relay.lane}": relay.run() for relay in relays},
             **{f"consumer.{c.subscription.group}": c.run() for c in consumers},
-            "ring": ring.maintain(app.db),
+            "ring": ring.maintain(app.db, held=Published(app.db, app.settings.kafka)),
             "vitals": vitals.measure(app.db),
             **{name: _named(task(app)) for name, task in service.worker_tasks.items()},
         },
@@ -188,6 +195,7 @@ def worker_parts(service: Service[App], app: App) -> Parts:
             **{f"relay.{relay.lane}": _relay_check(relay) for relay in relays},
             **{f"consumer.{c.subscription.group}": _consumer_check(c) for c in consumers},
         },
+        notes={name: partial(note, app) for name, note in service.worker_notes.items()},
         releases=[_release(relay) for relay in relays],
     )
 

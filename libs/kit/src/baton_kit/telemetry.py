@@ -30,6 +30,9 @@ OUTBOX_APPENDED = Counter("baton_outbox_appended_total", "Events appended to the
 OUTBOX_PUBLISHED = Counter("baton_outbox_published_total", "Events acknowledged by Kafka", ["lane"])
 OUTBOX_AGE = Gauge("baton_outbox_age_seconds", "Age of the oldest event not yet published", ["lane"])
 OUTBOX_RING_FULL = Gauge("baton_outbox_ring_full", "1 while the next slot of the ring is not empty", ["lane"])
+OUTBOX_NOT_ON_TOPIC = Gauge(
+    "baton_outbox_not_on_topic", "Published events that their topic does not hold; 0, or somebody must look", ["lane"]
+)
 RELAY_LEADER = Gauge("baton_relay_leader", "1 while this process holds the lane's lease", ["lane"])
 OLDEST_TRANSACTION = Gauge(
     "baton_db_oldest_transaction_seconds", "Age of the oldest transaction that holds the snapshot back"

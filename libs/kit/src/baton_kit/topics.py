@@ -145,6 +145,11 @@ def _warnings(
     return found
 
 
+async def cleanup_policies(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, str]:
+    """The `cleanup.policy` in force of each topic."""
+    return {name: found["cleanup.policy"] for name, found in (await _settings_of(admin, names)).items()}
+
+
 async def _settings_of(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """The settings in force of each topic."""
     return {

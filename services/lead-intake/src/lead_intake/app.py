@@ -15,6 +15,7 @@ from lead_intake.group_commit import GroupCommit
 from lead_intake.refusals import Refusals
 from lead_intake.settings import IntakeSettings
 from lead_intake.source_cache import SourceCache
+from lead_intake.spam import Rates
 
 AT_ONCE = 3
 """Lookups that are written at a time: they may wait for each other's leads, and must not take every connection."""
@@ -31,6 +32,7 @@ class App:
     sources: SourceCache
     commits: GroupCommit
     refusals: Refusals
+    rates: Rates
     settling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
 
@@ -46,6 +48,7 @@ async def open_app(settings: IntakeSettings) -> AsyncIterator[App]:
         sources=SourceCache(db, key=settings.seal_key_bytes),
         commits=GroupCommit(),
         refusals=Refusals(),
+        rates=Rates(),
     )
     try:
         yield app

@@ -17,6 +17,7 @@ from lead_intake import features, normalise
 from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source, Visit
 from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
+from lead_intake.spam import suspicion
 from lead_intake.touches import Origin, origin_of
 
 LONGEST_KEY = 1_000
@@ -57,7 +58,8 @@ class Visitor:
 class Entry:
     """One entry of a delivery. It is open (`person` given), to be looked up, or settled before the ledger (`outcome`).
 
-    `forgets` is the key of an entry whose person is to be forgotten. `visitor` is given instead of `person` where a
+    `forgets` is the key of an entry whose person is to be forgotten. `ordinal` is its place in the receipt where that
+    is not its place in the delivery: in a replay of some entries. `visitor` is given instead of `person` where a
     tracker tells of somebody it does not name.
     """
 
@@ -69,11 +71,12 @@ class Entry:
     lookup: Lookup | None = None
     forgets: str = ""
     visitor: Visitor | None = None
+    ordinal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery, ready to be received."""
+    """One delivery, ready to be received; `request` is what a repair needs beside the body, sealed."""
 
     receipt_id: str
     source_id: str
@@ -84,6 +87,7 @@ class Delivery:
     entries: tuple[Entry, ...]
     reason: str = ""
     traceparent: str | None = None
+    request: bytes | None = None
 
 
 def delivery_of(
@@ -119,7 +123,7 @@ def unreadable(incoming: Incoming, source: Source, *, reason: str, body: bytes) 
 
 
 def refusal(source: Source, *, reason: str, at: datetime) -> Delivery:
-    """The receipt of a delivery that was turned away at the door; the body is not kept."""
+    """The receipt of a delivery that was turned away at the door."""
     entry = Entry("", at, outcome=Outcome.REFUSED, reason=reason)
     return Delivery(new_id(), source.id, source.provider, at, "", None, (entry,), reason=reason)
 
@@ -159,6 +163,8 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     )
     if not identities:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
+    if suspect := suspicion(told, source.settings, email=email):
+        return Entry(key, at, outcome=Outcome.QUARANTINED, reason=suspect)
     return Entry(
         key,
         at,

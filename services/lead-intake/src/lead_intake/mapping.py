@@ -32,6 +32,7 @@ FIELDS = words(
     consent_marketing page_url referrer utm_source utm_medium utm_campaign campaign_id adgroup_id ad_id
     gclid gbraid wbraid dclid fbclid msclkid ttclid li_fat_id twclid yclid ymclid
     dialled_number call_seconds anonymous_id
+    honeypot
     """
 )
 

@@ -7,12 +7,9 @@ closed list; nothing of the request is ever repeated in it, but the challenge of
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
+import dataclasses
 import json
-import secrets
 from functools import lru_cache
-from typing import Final
 
 from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
@@ -20,14 +17,16 @@ from starlette.types import Receive, Scope, Send
 from baton_kit import telemetry
 from baton_kit.failpoint import failpoint
 from baton_kit.telemetry import log
-from lead_intake import form_page
+from lead_intake import form_page, spam
 from lead_intake.app import App
 from lead_intake.carry_on import with_origin
-from lead_intake.delivery import Incoming, Reply, Source, Unparsable
-from lead_intake.entry import delivery_of, unreadable
+from lead_intake.delivery import Incoming, Outcome, Reply, Source, Unparsable
+from lead_intake.door import DECOY, token_fits, verified
+from lead_intake.entry import Delivery, delivery_of, unreadable
 from lead_intake.group_commit import Busy
+from lead_intake.ledger.request import sealed_request
 from lead_intake.reading import query_of
-from lead_intake.sources import PROVIDERS, Provider
+from lead_intake.sources import PROVIDERS
 
 LARGEST_BODY = 256 * 1024
 SLOWEST_BODY_S = 10.0
@@ -61,16 +60,13 @@ FAULT = problem(503, "Not stored", "The fault is ours. Send it again.", retry_af
 _ASKS = frozenset({"hub.mode", "hub.challenge", "challengeCode"})
 """What a provider asks by GET before it sends anything."""
 
-# An unknown source costs the same check as a known one with a bad signature.
-_DECOY: Final = Source("", "generic", secrets=(secrets.token_hex(),), settings={"signature_header": "x-signature"})
-
 
 class Refused(Exception):
     """The request ends here, with this reply."""
 
-    def __init__(self, reply: Reply, reason: str) -> None:
+    def __init__(self, reply: Reply, reason: str, *, incoming: Incoming | None = None) -> None:
         super().__init__(reason)
-        self.reply, self.reason = reply, reason
+        self.reply, self.reason, self.incoming = reply, reason, incoming
 
 
 class Webhooks:
@@ -90,7 +86,7 @@ class Webhooks:
         try:
             reply = await self._answer(scope, receive, source)
         except Refused as refused:
-            self.app.refusals.add(source, reason=refused.reason, at=self.app.clock.now())
+            self.app.refusals.add(source, reason=refused.reason, at=self.app.clock.now(), incoming=refused.incoming)
             reply = refused.reply
         except Busy:
             reply = BUSY
@@ -128,9 +124,9 @@ class Webhooks:
             return asked
 
         # 1. Who sends this? The raw bytes decide, before anything is read from them.
-        provider = PROVIDERS[source.provider if source else _DECOY.provider]
+        provider = PROVIDERS[source.provider if source else DECOY.provider]
         if not verified(provider, incoming, source):
-            raise Refused(NOT_ACCEPTED, "signature" if source else "unknown_source")
+            raise Refused(NOT_ACCEPTED, "signature" if source else "unknown_source", incoming=incoming)
         assert source is not None  # noqa: S101 - `verified` refuses without one
 
         # 2. What does it say? What cannot be read is kept and answered like success: a repeat would not help.
@@ -141,6 +137,7 @@ class Webhooks:
                 inquiries = await with_origin(self.app, source, inquiries)
             cause = (telemetry.traceparent() if self._traced else None) or telemetry.cause(headers.get("traceparent"))
             delivery = delivery_of(incoming, source, inquiries, body=kept, traceparent=cause)
+            delivery = self.app.rates.judged(delivery, source)
         except Unparsable as error:
             delivery = unreadable(incoming, source, reason=error.reason, body=kept)
         except Busy:
@@ -151,7 +148,9 @@ class Webhooks:
             delivery = unreadable(incoming, source, reason="fault", body=kept)
 
         # 3. The answer waits for the commit of its batch.
-        return provider.reply(await self.app.commits.submit(self.app, delivery))
+        delivery = repairable(self.app, delivery, incoming)
+        result = await self.app.commits.submit(self.app, delivery)
+        return provider.reply(spam.told(delivery, result))
 
     def _incoming(self, scope: Scope, headers: dict[str, str], body: bytes) -> Incoming:
         return Incoming(
@@ -162,6 +161,15 @@ class Webhooks:
             token=scope["path_params"].get("token", ""),
             received_at=self.app.clock.now(),
         )
+
+
+def repairable(app: App, delivery: Delivery, incoming: Incoming) -> Delivery:
+    """The delivery, with its request where a part of it may have to be read again."""
+    if all(entry.outcome is not Outcome.QUARANTINED for entry in delivery.entries):
+        return delivery
+    key = app.settings.seal_key_bytes
+    sealed = sealed_request(key, incoming, receipt_id=delivery.receipt_id, with_body=False)
+    return dataclasses.replace(delivery, request=sealed)
 
 
 async def load_sources(app: App) -> None:
@@ -194,7 +202,7 @@ class FormPage:
             reply = METHOD
         elif not app.sources.loaded:
             reply = BUSY
-        elif source is None or not _offers_form(source) or not _token_fits(scope["path_params"]["token"], source):
+        elif source is None or not _offers_form(source) or not token_fits(scope["path_params"]["token"], source):
             reply = NOT_ACCEPTED
         else:
             page = form_page.sent if scope["query_string"].startswith(b"sent=") else form_page.form
@@ -206,27 +214,10 @@ def _offers_form(source: Source) -> bool:
     return source.settings.get("form_page") == "on" and bool(source.token_digest)
 
 
-def verified(provider: Provider, incoming: Incoming, source: Source | None) -> bool:
-    """Whether the delivery comes from who it says: a signature, a token in the address, or both, as configured."""
-    expected = (source or _DECOY).token_digest
-    token = _token_fits(incoming.token, source or _DECOY)
-    if source is None:
-        provider.verify(incoming, _DECOY, now=incoming.received_at)
-        return False
-    if source.secrets:
-        return provider.verify(incoming, source, now=incoming.received_at) and token
-    return bool(expected) and token and not provider.NEEDS_SECRET
-
-
-def _token_fits(token: str, source: Source) -> bool:
-    given = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-    return hmac.compare_digest(given, source.token_digest or given)
-
-
 def _handshake(incoming: Incoming, source: Source | None) -> Reply | None:
     asked = None if source is None else PROVIDERS[source.provider].handshake(incoming, source)
     # The token is looked at only when something was asked: most deliveries ask nothing.
-    return asked if asked and source and _token_fits(incoming.token, source) else None
+    return asked if asked and source and token_fits(incoming.token, source) else None
 
 
 async def body_of(receive: Receive, *, largest: int = LARGEST_BODY, too_large: Reply = TOO_LARGE) -> bytes:

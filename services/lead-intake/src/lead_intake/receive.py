@@ -25,6 +25,7 @@ from lead_intake.entry import Delivery, Entry, Person, Visitor
 from lead_intake.fetching.note import note
 from lead_intake.identity.keys import name_digest
 from lead_intake.identity.shared import Sighting, note_names
+from lead_intake.ledger.store import keep_requests
 from lead_intake.tracking import store as tracking
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> 
         leads=list(writes.created.values()),
         touches=writes.touches,
     )
+    await keep_requests(tx, deliveries)
     failpoint("intake.after_insert")
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
     if writes.merges:  # rare, and only then worth asking whether they were merged before
@@ -124,6 +126,7 @@ async def quarantine(tx: Tx | Direct, delivery: Delivery, *, reason: str) -> Res
     await store.insert_batch(
         tx, deliveries=[delivery], states=["quarantined"], entries=_entry_rows([delivery], [settled])
     )
+    await keep_requests(tx, [delivery])
     return Result(delivery.receipt_id, tuple(s.outcome for s in settled), reason=reason)
 
 
@@ -185,7 +188,7 @@ def _visited(d: Delivery, e: Entry, v: Visitor, writes: Writes) -> Settled:
     if person_id is None or lead is None:
         if v.origin is None:
             return Settled(Outcome.REFUSED, "nobody_known")
-        ordinal = d.entries.index(e)
+        ordinal = d.entries.index(e) if e.ordinal is None else e.ordinal
         writes.visits.append(
             tracking.WaitingVisit(
                 v.touch_id, d.receipt_id, ordinal, d.source_id, d.provider, e.occurred_at, d.received_at, v.visitors,
@@ -333,7 +336,7 @@ def _entry_rows(deliveries: Sequence[Delivery], settled: Sequence[Sequence[Settl
     return [
         store.EntryRow(
             d.receipt_id,
-            ordinal,
+            ordinal if e.ordinal is None else e.ordinal,
             d.source_id,
             e.key,
             s.outcome.value,

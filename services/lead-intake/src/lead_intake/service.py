@@ -10,6 +10,7 @@ from lead_intake.app import App, open_app
 from lead_intake.fetching import fetch, reconcile
 from lead_intake.grouping import restate
 from lead_intake.identity.shared import share_for_ever
+from lead_intake.ledger import bodies, count, replay
 from lead_intake.listener import create_public
 from lead_intake.merging.propose import propose_for_ever
 from lead_intake.settings import IntakeSettings
@@ -56,6 +57,21 @@ async def restate_channels(app: App) -> None:
     await restate.restate_for_ever(app)
 
 
+async def replay_receipts(app: App) -> None:
+    """Run the replays that were asked for."""
+    await replay.run_for_ever(app)
+
+
+async def count_ledger(app: App) -> None:
+    """Count the ledger for ever."""
+    await count.count_for_ever(app)
+
+
+async def empty_bodies(app: App) -> None:
+    """Empty the raw bodies that have had their time."""
+    await bodies.empty_for_ever(app)
+
+
 SERVICE: Service[App] = Service(
     name="lead-intake",
     package="lead_intake",
@@ -63,6 +79,7 @@ SERVICE: Service[App] = Service(
     open_app=open_app,
     create_api=create_api,
     create_public=create_public,
+    worker_notes=MappingProxyType({"ledger": count.note}),
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
     worker_tasks=MappingProxyType(
         {
@@ -74,6 +91,9 @@ SERVICE: Service[App] = Service(
             "restate": restate_channels,
             "proposals": propose_for_ever,
             "shared_keys": share_for_ever,
+            "replay": replay_receipts,
+            "ledger": count_ledger,
+            "bodies": empty_bodies,
         }
     ),
 )

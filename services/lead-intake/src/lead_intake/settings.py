@@ -14,6 +14,9 @@ from baton_kit.settings import ServiceSettings
 class IntakeSettings(ServiceSettings):
     """`public_url` is the address that providers call (scheme and host): HubSpot signs it.
 
+    Raw bodies are kept `body_days`; what waits for a repair until it is settled, at most `waiting_body_days`; requests
+    whose sender was not proven `unproven_body_days`.
+
     `provider_urls` puts another address in the place of a provider's own (`{"meta": "http://127.0.0.1:9"}`), for tests:
     access tokens go there, so that it must be this machine unless `provider_urls_anywhere` says otherwise.
 
@@ -23,6 +26,9 @@ class IntakeSettings(ServiceSettings):
     """
 
     public_url: str = "http://127.0.0.1:8100"
+    body_days: int = Field(default=30, ge=1, le=90)
+    waiting_body_days: int = Field(default=90, ge=1, le=90)
+    unproven_body_days: int = Field(default=7, ge=1, le=90)
     provider_urls: Mapping[str, str] = Field(default_factory=dict)
     provider_urls_anywhere: bool = False
     fetch_age_limit_hours: int = Field(default=168, ge=1, le=24 * 60)

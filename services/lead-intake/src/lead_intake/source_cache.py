@@ -14,7 +14,7 @@ from baton_kit.seal import SealBroken, seal, unseal
 from baton_kit.telemetry import log
 from lead_intake import store
 from lead_intake.channels import DEFAULT_RULES, ChannelRules
-from lead_intake.delivery import Source
+from lead_intake.delivery import NOTHING, Source
 from lead_intake.fetching import store as fetching_store
 from lead_intake.grouping import store as grouping_store
 from lead_intake.identity.shared import shared_keys
@@ -32,6 +32,7 @@ class SourceCache:
         self._sources: Mapping[str, Source] = {}
         self._by_token: Mapping[tuple[str, bytes], Source] = {}
         self.rules: ChannelRules = DEFAULT_RULES
+        self._shared: frozenset[str] = frozenset()
 
     @property
     def loaded(self) -> bool:
@@ -62,7 +63,8 @@ class SourceCache:
                 log.error("credential_cannot_be_opened", source=source_id, credential=name)
                 continue
             shown.setdefault(source_id, {})[name] = opened
-        self._sources = {row.id: self._opened(row, shown.get(row.id, {}), shared=shared) for row in rows}
+        self._shared = shared
+        self._sources = {row.id: self.opened(row, shown.get(row.id, {})) for row in rows}
         self._by_token = {(s.provider, s.token_digest): s for s in self._sources.values() if s.token_digest}
         self._version = version
 
@@ -96,7 +98,8 @@ class SourceCache:
         """Every source by its id."""
         return self._sources
 
-    def _opened(self, row: store.SourceRow, credentials: Mapping[str, str], *, shared: frozenset[str]) -> Source:
+    def opened(self, row: store.SourceRow, credentials: Mapping[str, str] = NOTHING) -> Source:
+        """The source with its secrets in clear."""
         secrets = []
         for id, sealed, _ in row.secrets:
             try:
@@ -113,7 +116,7 @@ class SourceCache:
             token_digest=row.token_digest or b"",
             mapping=row.mapping,
             settings=row.settings,
-            shared_keys=shared,
+            shared_keys=self._shared,
             credentials=credentials,
             rules=self.rules,
         )

@@ -388,7 +388,7 @@ async def raise_source_version(tx: Tx) -> None:
 
 
 async def receipts(
-    tx: Tx, *, state: str | None, source: str | None, before: str | None, limit: int
+    tx: Tx, *, state: str | None, source: str | None, reason: str | None, before: str | None, limit: int
 ) -> list[Mapping[str, Any]]:
     """Receipts, newest first, without their bodies."""
     return list(
@@ -397,10 +397,10 @@ async def receipts(
             SELECT id::text, source_id, received_at, state, reason, entries, content_type, length(body) AS size
             FROM receipt
             WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR source_id = $2)
-              AND ($3::uuid IS NULL OR id < $3::uuid)
-            ORDER BY id DESC LIMIT $4
+              AND ($3::uuid IS NULL OR id < $3::uuid) AND ($5::text IS NULL OR reason = $5)
+            ORDER BY receipt.id DESC LIMIT $4
             """,
-            state, source, before, limit,
+            state, source, before, limit, reason,
         )
     )  # fmt: skip
 
@@ -423,26 +423,12 @@ async def receipt(tx: Tx, id: str) -> tuple[Mapping[str, Any], list[Mapping[str,
     return row, list(entries)
 
 
-async def balance(tx: Tx) -> list[Mapping[str, Any]]:
-    """(source, outcome, count) over all entries, and (source, entries) as the receipts state them, in one snapshot."""
-    connection = await raw(tx)
-    return list(
-        await connection.fetch(
-            """
-            SELECT source_id, outcome, count(*) AS count FROM receipt_entry GROUP BY 1, 2
-            UNION ALL
-            SELECT source_id, 'entries', sum(entries) FROM receipt GROUP BY 1
-            """
-        )
-    )
-
-
 async def leads(tx: Tx, *, before: str | None, limit: int) -> list[Mapping[str, Any]]:
     """Leads, newest first."""
     return list(
         await (await raw(tx)).fetch(
             "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead "
-            "WHERE $1::uuid IS NULL OR id < $1::uuid ORDER BY id DESC LIMIT $2",
+            "WHERE $1::uuid IS NULL OR id < $1::uuid ORDER BY lead.id DESC LIMIT $2",
             before, limit,
         )
     )  # fmt: skip

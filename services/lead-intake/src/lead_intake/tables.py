@@ -12,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -410,3 +411,101 @@ reconcile_state = Table(
     Column("found", BigInteger, nullable=False),
 )
 """How far a source has been compared with its provider's own list, and how the last run ended."""
+
+# --- the ledger ------------------------------------------------------------------------------------------------------
+
+receipt_request = Table(
+    "receipt_request",
+    metadata,
+    Column("receipt_id", UUID(as_uuid=False), primary_key=True),
+    Column("source_id", Text, nullable=False),
+    Column("unproven", Boolean, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(
+        "receipt_request_unproven",
+        "source_id",
+        "receipt_id",
+        postgresql_include=["size"],
+        postgresql_where=text("unproven"),
+    ),
+)
+"""What a repair needs beside the body: method, address and headers, sealed; of an unproven sender also the body."""
+
+Index(
+    "receipt_entry_apart",
+    receipt_entry.c.outcome,
+    receipt_entry.c.receipt_id,
+    postgresql_where=text("outcome IN ('duplicate', 'refused', 'quarantined', 'pending', 'test')"),
+)
+
+ledger_hour = Table(
+    "ledger_hour",
+    metadata,
+    Column("source_id", Text, nullable=False),
+    _time("hour"),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in (
+            "receipts",
+            "entries",
+            "created",
+            "matched",
+            "touch_only",
+            "duplicate",
+            "refused",
+            "quarantined",
+            "pending",
+            "test",
+        )
+    ),
+    PrimaryKeyConstraint("source_id", "hour", name="ledger_hour_pkey"),
+    Index("ledger_hour_hour", "hour"),
+)
+"""The entries counted so far, by source and hour of their receipt; the hour is the one in the receipt's id."""
+
+ledger_change = Table(
+    "ledger_change",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("hour"),
+)
+"""Hours in which something was changed or removed since they were counted; written by triggers."""
+
+ledger_break = Table(
+    "ledger_break",
+    metadata,
+    Column("source_id", Text, nullable=False),
+    _time("hour"),
+    Column("law", Text, nullable=False),
+    Column("expected", BigInteger, nullable=False),
+    Column("found", BigInteger, nullable=False),
+    _time("found_at"),
+    PrimaryKeyConstraint("source_id", "hour", "law", name="ledger_break_pkey"),
+)
+"""Where the ledger does not add up. Empty, or somebody must look."""
+
+ledger_mark = Table(
+    "ledger_mark",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _time("reached"),
+    _time("at"),
+)
+"""How far a piece of steady work has come (`reached`), and when it was last there."""
+
+replay = Table(
+    "replay",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("wanted", JSONB, nullable=False),
+    Column("release", Boolean, nullable=False),
+    *(Column(name, Integer, nullable=False) for name in ("total", "done", "settled", "waiting", "failed")),
+    Column("last_receipt", UUID(as_uuid=False)),
+    Column("until_receipt", UUID(as_uuid=False), nullable=False),
+    _time("requested_at"),
+    _time("moved_at"),
+    Index("replay_open", "id", postgresql_where=text("state = 'running'")),
+)
+"""A replay of many receipts; its place moves in the transaction of each receipt."""

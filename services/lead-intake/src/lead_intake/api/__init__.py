@@ -8,6 +8,7 @@ from lead_intake.app import App
 from lead_intake.fetching import api as fetching
 from lead_intake.grouping import api as grouping
 from lead_intake.identity import api as identity
+from lead_intake.ledger import api as ledger
 from lead_intake.merging import api as merging
 
 
@@ -20,6 +21,7 @@ def create_api(app: App) -> FastAPI:
         description="Sources, receipts and leads. Deliveries themselves go to the public listener.",
         routers=[
             sources.router,
+            ledger.router,
             receipts.router,
             leads.router,
             fetching.router,

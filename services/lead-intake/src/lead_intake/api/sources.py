@@ -20,7 +20,7 @@ from baton_kit.pages import Page
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake import mapping as mappings
-from lead_intake import store
+from lead_intake import spam, store
 from lead_intake.api.answers import PROBLEMS, Body, Moment, SourceId, app_of, plain
 from lead_intake.delivery import Incoming, Source, Unparsable
 from lead_intake.entry import Entry, entry_of, stored_key
@@ -162,7 +162,7 @@ async def add_source(request: Request, body: NewSource, caller: Caller = require
     app = app_of(request)
     preset = _preset(body)
     mapping, settings = {**preset.mapping, **body.mapping}, {**preset.settings, **body.settings}
-    _check(body.provider, mapping, settings, body.default_region, body.secrets, adding=True)
+    check_source(body.provider, mapping, settings, body.default_region, body.secrets, adding=True)
     _check_credentials(body)
     token = "" if body.secrets and body.provider not in TOKEN_ALWAYS else random_secrets.token_urlsafe(24)
     now = app.clock.now()
@@ -205,7 +205,7 @@ async def add_source(request: Request, body: NewSource, caller: Caller = require
 async def get_source(request: Request, id: SourceId, caller: Caller = requires("sources:read")) -> SourceOut:
     """One source."""
     async with app_of(request).db.begin() as tx:
-        row = await _source(tx, id)
+        row = await source_row(tx, id)
         states = await fetchings(tx, [row])
         return _source_out(row, fetching=states.get(id), given=await fetching_store.credentials(tx, id))
 
@@ -221,7 +221,7 @@ async def change_source(
     token = ""
     async with app.db.begin() as tx:
         await store.lock_source(tx, id)
-        old = await _source(tx, id)
+        old = await source_row(tx, id)
         digest = old.token_digest
         if body.rotate_token:
             token = random_secrets.token_urlsafe(24)
@@ -237,7 +237,7 @@ async def change_source(
             old.created_at,
             old.secrets,
         )
-        _check(row.provider, row.mapping, row.settings, row.default_region, [], adding=False)
+        check_source(row.provider, row.mapping, row.settings, row.default_region, [], adding=False)
         await store.update_source(tx, row)
         await store.raise_source_version(tx)
         states = await fetchings(tx, [row])
@@ -262,7 +262,7 @@ async def add_secret(
     secret_id, now = new_id(), app.clock.now()
     async with app.db.begin() as tx:
         await store.lock_source(tx, id)
-        row = await _source(tx, id)
+        row = await source_row(tx, id)
         if problem := PROVIDERS[row.provider].secret_problem(body.secret):
             raise _invalid([("/secret", problem)])
         if len(row.secrets) >= 10:
@@ -290,7 +290,7 @@ async def remove_secret(
     app = app_of(request)
     async with app.db.begin() as tx:
         await store.lock_source(tx, id)
-        row = await _source(tx, id)
+        row = await source_row(tx, id)
         if not await store.delete_secret(tx, id=str(secret_id), source_id=id):
             raise Problem(404, "The source has no such secret")
         if len(row.secrets) == 1 and (row.token_digest is None or PROVIDERS[row.provider].NEEDS_SECRET):
@@ -312,9 +312,9 @@ async def try_source(
     """Read a delivery as the door would, without a signature, and store nothing."""
     app = app_of(request)
     async with app.db.begin() as tx:
-        row = await _source(tx, id)
+        row = await source_row(tx, id)
     mapping = row.mapping if body.mapping is None else body.mapping
-    _check(row.provider, mapping, row.settings, row.default_region, [], adding=False)
+    check_source(row.provider, mapping, row.settings, row.default_region, [], adding=False)
     source = Source(id, row.provider, row.name, row.default_region, mapping=mapping, settings=row.settings)
     headers = {k.lower(): v for k, v in body.headers.items()} | {"content-type": body.content_type}
     try:
@@ -329,7 +329,7 @@ async def try_source(
     return TrialOut(
         reason="",
         entries=[
-            _trial_entry(entry_of(i, source, key=stored_key(i.key), received_at=incoming.received_at), sorted(i.fields))
+            trial_entry(entry_of(i, source, key=stored_key(i.key), received_at=incoming.received_at), sorted(i.fields))
             for i in inquiries
         ],
     )
@@ -369,7 +369,8 @@ def _preset(body: NewSource) -> Preset:
     return preset
 
 
-async def _source(tx: Any, id: str) -> store.SourceRow:
+async def source_row(tx: Any, id: str) -> store.SourceRow:
+    """The source as it is stored; a problem 404 where there is none."""
     rows = await store.sources(tx, id=id)
     if not rows:
         raise Problem(404, "There is no such source")
@@ -402,7 +403,7 @@ def _source_out(
     )
 
 
-def _check(
+def check_source(
     provider: str,
     mapping: Mapping[str, Any],
     settings: Mapping[str, str],
@@ -411,6 +412,7 @@ def _check(
     *,
     adding: bool,
 ) -> None:
+    """Raise a problem 422 that points at every fault of a source's configuration."""
     faults: list[tuple[str, str]] = []
     if provider not in PROVIDERS:
         raise _invalid([("/provider", f"possible are {', '.join(PROVIDERS)}")])
@@ -434,6 +436,7 @@ def _check(
         "identity",
         *own,
     }
+    possible |= spam.SETTINGS
     if provider == "generic":
         possible |= {"form_page", "form_title", "form_campaign", "form_privacy_url"}
     faults += [
@@ -464,6 +467,16 @@ def _check(
             rules_of(settings["identity"])
         except Fault as fault:
             faults.append(("/settings/identity", str(fault)))
+    faults += [
+        (f"/settings/{name}", "accept, or leave it out")
+        for name in ("spam", "disposable")
+        if settings.get(name, "accept") != "accept"
+    ]
+    faults += [
+        (f"/settings/{name}", "a whole number up to 1000000, 0 for any number")
+        for name in ("source_per_minute", "address_per_hour")
+        if not re.fullmatch(r"0|[1-9][0-9]{0,5}|1000000", settings.get(name, "0"))
+    ]
     if faults:
         raise _invalid(faults)
 
@@ -488,7 +501,8 @@ def _invalid(faults: list[tuple[str, str]]) -> Problem:
     )
 
 
-def _trial_entry(entry: Entry, fields: list[str]) -> TrialEntry:
+def trial_entry(entry: Entry, fields: list[str]) -> TrialEntry:
+    """What would be made of an entry, in the shape of the API."""
     p = entry.person
     return TrialEntry(
         key=entry.key,

@@ -24,16 +24,18 @@ async def note(
     tx: Tx | Direct, app: App, *, deliveries: Sequence[Delivery], outcomes: Sequence[Sequence[Outcome]]
 ) -> None:
     """Write a job for every entry that is pending, and an order for every person who is to be forgotten."""
-    limit = timedelta(hours=app.settings.fetch_age_limit_hours)
+    # From now: what is received again by a replay gets its time anew.
+    now, limit = app.clock.now(), timedelta(hours=app.settings.fetch_age_limit_hours)
     jobs, orders = [], []
     for delivery, each in zip(deliveries, outcomes, strict=True):
-        for ordinal, (entry, outcome) in enumerate(zip(delivery.entries, each, strict=True)):
+        for place, (entry, outcome) in enumerate(zip(delivery.entries, each, strict=True)):
+            ordinal = place if entry.ordinal is None else entry.ordinal
             if entry.lookup is not None and outcome is Outcome.PENDING:
                 jobs.append(
                     store.NewJob(
                         new_id(), delivery.source_id, delivery.provider, delivery.receipt_id, ordinal, entry.key,
                         entry.lookup.id, entry.lookup.form_id, entry.lookup.about, entry.occurred_at,
-                        delivery.received_at, delivery.received_at + limit,
+                        delivery.received_at, now + limit,
                     )
                 )  # fmt: skip
             if entry.forgets:

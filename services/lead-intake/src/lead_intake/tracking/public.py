@@ -35,6 +35,7 @@ from lead_intake.public import (
     load_sources,
     place,
     problem,
+    repairable,
     send_reply,
     url_of,
 )
@@ -119,7 +120,7 @@ class Tracking:
             cause = telemetry.cause(headers.get("traceparent"))
             parts = [incoming] if len(calls) <= MAX_ENTRIES else _parts(incoming, told, calls)
             try:
-                waiting = [app.commits.submit(app, _delivery(part, source, cause=cause)) for part in parts]
+                waiting = [app.commits.submit(app, _delivery(app, part, source, cause=cause)) for part in parts]
                 for settled in waiting:
                     await settled
             except Busy:
@@ -146,13 +147,14 @@ def _json(body: bytes) -> dict[str, Any]:
     return told
 
 
-def _delivery(part: Incoming, source: Source, *, cause: str | None) -> Delivery:
+def _delivery(app: App, part: Incoming, source: Source, *, cause: str | None) -> Delivery:
     provider = PROVIDERS[PROVIDER]
     kept = provider.kept(part)
     try:
-        return delivery_of(part, source, provider.parse(part, source), body=kept, traceparent=cause)
+        delivery = delivery_of(part, source, provider.parse(part, source), body=kept, traceparent=cause)
     except Unparsable as error:
-        return unreadable(part, source, reason=error.reason, body=kept)
+        delivery = unreadable(part, source, reason=error.reason, body=kept)
+    return repairable(app, delivery, part)
 
 
 def _parts(incoming: Incoming, told: dict[str, Any], calls: list[Any]) -> list[Incoming]:

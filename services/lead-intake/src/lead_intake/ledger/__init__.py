@@ -1,0 +1,1 @@
+"""The ledger kept in order: lists, reasons, repair, the balance, retention."""
