@@ -113,18 +113,20 @@ def test_no_pattern_of_a_user_can_hold_up_the_door() -> None:
 _TEXT = st.sampled_from(["", "google", "x", "Facebook", "chatgpt.com", "shop", "www.bing.com"]) | st.text(max_size=20)
 
 
+_MEDIUM = st.sampled_from(["cpc", "organic", "ai", "push"]) | st.text(max_size=12)
+
+
 @given(
-    _TEXT,
-    st.sampled_from(["", "cpc", "organic", "ai", "push"]) | st.text(max_size=12),
-    _TEXT,
+    st.just(("", "", "")) | st.tuples(_TEXT, _MEDIUM, _TEXT),
     st.sampled_from(
         ["", "https://www.google.co.uk/x", "https://gemini.google.com", "https://mail.google.com/a", "t.co"]
     ),
-    st.sampled_from(["", "?gclid=A", "?fbclid=b&gclid=C"]),
+    st.sampled_from(["", "", "?gclid=A", "?fbclid=b&gclid=C"]),
 )
 def test_what_is_kept_of_a_touch_gives_the_channel_that_the_door_gave(
-    source: str, medium: str, campaign: str, referrer: str, query: str
+    utm: tuple[str, str, str], referrer: str, query: str
 ) -> None:
+    source, medium, campaign = utm
     fields = {"utm_source": source, "utm_medium": medium, "utm_campaign": campaign, "referrer": referrer}
     origin = origin_of(Inquiry("k", fields | {"page_url": f"https://firm.de/p{query}"}))
     again = DEFAULT_RULES.channel_of(
