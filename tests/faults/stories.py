@@ -21,6 +21,7 @@ from scene import Scene
 
 from baton_kit.envelope import Event
 from baton_kit.testing import Harness
+from lead_intake.grouping import restate
 
 Given = Callable[[Harness[Any]], Awaitable[Any]]
 Act = Callable[[Scene], Awaitable[Any]]
@@ -152,6 +153,12 @@ async def rules_replaced(h: Harness[Any]) -> None:
     assert answer.status_code == 200, answer.text
 
 
+async def touches_regrouped(h: Harness[Any]) -> None:
+    """Every earlier touch follows the changed rules; only the end is not told yet."""
+    await rules_replaced(h)
+    assert (await restate.restate_chunk(h.app))[0] == 3
+
+
 async def rules_put(scene: Scene) -> Any:
     return await scene.put("/v1/channel-rules", json={"rules": PRESS}, headers={"If-Match": '"1"'})
 
@@ -189,9 +196,16 @@ INTAKE += [
             "restate.after_locks",
             "restate.after_regroup",
             "restate.before_commit",
-            "restate.after_end",
         ),
         rules_replaced,
+        through="SELECT FROM channel_rules WHERE version = 2 AND restated_at IS NOT NULL",
+    ),
+    Story(
+        "the end of a restatement is told",
+        "lead-intake",
+        ("worker",),
+        ("restate.after_end",),
+        touches_regrouped,
         through="SELECT FROM channel_rules WHERE version = 2 AND restated_at IS NOT NULL",
     ),
 ]
