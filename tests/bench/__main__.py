@@ -14,7 +14,7 @@ from rich.table import Table
 
 from baton_local.stack import Stack, running_stack
 
-from . import b1_intake, b2_chain, b3_qualification, b6_memory, prepare
+from . import b1_intake, b2_chain, b3_qualification, b6_memory, history_import, prepare
 from .memory import Memory
 from .result import Figure
 
@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[2]
 def main() -> int:
     """Run all benches, or those named."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("names", nargs="*", help="B1 B2 B3 B6; all without")
+    parser.add_argument("names", nargs="*", help="B1 B2 B3 B6 IMPORT; all without")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller loads, for a first look")
     chosen = parser.parse_args()
-    wanted = [name.upper() for name in chosen.names] or ["B1", "B2", "B3", "B6"]
+    wanted = [name.upper() for name in chosen.names] or ["B1", "B2", "B3", "B6", "IMPORT"]
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
         Path(folder).chmod(0o755)
@@ -58,6 +58,8 @@ async def measure(stack: Stack, wanted: list[str], *, quick: bool, console: Cons
         figures.append(await b2_chain.measure(stack, say, rounds=1 if quick else 3))
     if "B6" in wanted:
         figures.append(await b6_memory.measure(stack, say, minutes=1 if quick else 10, memory=memory))
+    if "IMPORT" in wanted:
+        figures.append(await history_import.measure(stack, say, rows=10_000 if quick else 100_000))
     if "B3" in wanted:
         b1_intake.only(stack, keep=[])
         figures.append(

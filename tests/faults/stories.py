@@ -4,27 +4,50 @@ A place is a failpoint's name, `name:n` for its n-th pass. A new failpoint in a 
 `test_every_failpoint_of_the_services_is_killed_by_a_case` holds the sources against this list.
 """
 
+import contextlib
+import functools
+import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import given as agreed
-from attribution_stories import closed, regrouped, rules_changed, rules_restated
+from attribution_stories import closed, handed, merged, regrouped, rules_changed, rules_restated
 from attribution_stories import created as lead_created
 from attribution_stories import touched as lead_touched
+from import_words import LEADS, handed_in, leads, opened
+from intake_calls import deliver, given_form
 from intake_samples import BODIES, SECRETS
+from intake_samples import meta as meta_tells_of
 from intake_samples import signed as as_provider
-from sales_words import HUBSPOT_SECRET, PUBLIC_URL, Sales, changed, contact, forgotten, qualified, sign
+from provider_server import META_LEAD, TOKEN, meta_lead, open_providers
+from sales_words import (
+    HUBSPOT_SECRET,
+    PUBLIC_URL,
+    Sales,
+    changed,
+    contact,
+    forgotten,
+    past_answer,
+    past_deal,
+    qualified,
+    sign,
+)
 from scene import Scene
 
-from baton_kit.envelope import Event
+from baton.lead.v1.lead_pb2 import LeadErased
+from baton_kit.envelope import Event, event
+from baton_kit.ids import new_id
 from baton_kit.testing import Harness
+from lead_intake.fetching import fetch
 from lead_intake.grouping import restate
 
 Given = Callable[[Harness[Any]], Awaitable[Any]]
 Act = Callable[[Scene], Awaitable[Any]]
+Beside = Callable[[], contextlib.AbstractAsyncContextManager[Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +56,9 @@ class Story:
 
     `given` fills a database and returns what the rest needs to know. A request is made by `act`, and again after the
     crash, as its sender would; a worker has `events` on its topics or timers of its own, and is through when `through`
-    returns a row; a command is run again.
+    returns a row; a command is run again. `beside` opens what the role itself asks, and yields the settings by which it
+    finds it. Where a role commits in steps, `steps` are the places behind each commit but the last. The tables `aside`
+    belong to other work that the role does in its own time.
     """
 
     name: str
@@ -45,6 +70,9 @@ class Story:
     events: Callable[[Any], Sequence[Event]] | None = None
     through: str = "SELECT 1"
     env: dict[str, str] = field(default_factory=dict)
+    beside: Beside | None = None
+    steps: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
     since: timedelta = timedelta(hours=1)
     """How long ago it was that `given` happened."""
 
@@ -53,7 +81,16 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+async def nothing(h: Harness[Any]) -> None:
+    """An empty service."""
+
+
 # --- lead-intake: a provider delivers, and delivers again ---------------------------------------------------------
+
+LIKENESS = ("likeness", "likeness_round")
+LEDGER = ("ledger_mark", "ledger_hour", "ledger_change")
+SEARCH = ("lead_search", "inbox", "consumer_offset")
+"""Intake reads its own contacts back."""
 
 
 async def typeform_source(h: Harness[Any]) -> None:
@@ -90,6 +127,451 @@ INTAKE = [
         act=form_delivered,
     )
 ]
+
+EXPORT = leads(5)
+
+
+async def export_announced(h: Harness[Any]) -> Any:
+    return (await opened(h, LEADS, EXPORT))["id"]
+
+
+async def export_handed_in(h: Harness[Any]) -> None:
+    await handed_in(h, LEADS, EXPORT)
+
+
+async def announce(scene: Scene) -> Any:
+    digest = hashlib.sha256(EXPORT).hexdigest()
+    body = {"source": "history", "size": len(EXPORT), "digest": digest, "layout": LEADS}
+    return await scene.post("/v1/imports", json=body)
+
+
+async def send_export(scene: Scene) -> Any:
+    return await scene.post(f"/v1/imports/{scene.known}/content?offset=0", content=EXPORT)
+
+
+INTAKE += [
+    Story("an export is announced", "lead-intake", ("api",), ("import.opened",), nothing, act=announce),
+    Story(
+        "an export is sent",
+        "lead-intake",
+        ("api",),
+        ("import.part_kept", "import.complete"),
+        export_announced,
+        act=send_export,
+    ),
+    Story(
+        "an export is worked through",
+        "lead-intake",
+        ("worker",),
+        ("import.claimed", "import.read", "import.settled", "import.noted"),
+        export_handed_in,
+        through="SELECT 1 FROM import_file WHERE state = 'done'",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
+# --- lead-intake: a provider names leads, and is asked about them -------------------------------------------------
+
+ASK_AGAIN_AFTER = timedelta(days=8)
+"""Longer than an entry may wait for a lookup."""
+
+
+async def meta_source(h: Harness[Any], **settings: str) -> None:
+    source = {"id": "meta", "provider": "meta", "secrets": [SECRETS["meta"]], "default_region": "ES"}
+    source |= {"credentials": {"access_token": TOKEN}, "settings": {"reconcile": "off"} | settings}
+    answer = await h.api.post("/v1/sources", json=source)
+    assert answer.status_code == 201, answer.text
+
+
+async def lead_pending(h: Harness[Any]) -> None:
+    """Meta has named a lead, and nobody has asked about it yet."""
+    await meta_source(h)
+    path = "/v1/webhooks/meta"
+    sent = as_provider("meta", meta_tells_of("1"), now=h.clock.now(), path=path)
+    assert h.public is not None
+    answer = await h.public.post(path, content=sent.body, headers=sent.headers)
+    assert answer.status_code == 200, answer.text
+    # It keeps a connection, and the database is to be copied.
+    await h.app.commits.close()
+
+
+async def lead_quarantined(h: Harness[Any]) -> None:
+    """A lead could not be asked about for so long that a person has to look."""
+    await lead_pending(h)
+    h.clock.advance(timedelta(days=7, minutes=1))
+    assert await fetch.expire(h.app) == 1
+
+
+async def push_missed(h: Harness[Any]) -> None:
+    """Meta lists a lead of which its push has not told; how often it may be asked about leads is used up for hours."""
+    await meta_source(h, reconcile="on", form_ids=META_LEAD["form_id"], fetch_per_minute="1")
+    answer = await h.api.post("/v1/sources/meta/reconciliation")
+    assert answer.status_code == 202, answer.text
+    await h.fetch(
+        "INSERT INTO fetch_state (source_id, served_at, allowance, refilled_at, throttled) "
+        "VALUES ('meta', $1, -1000, $1, 0)",
+        h.clock.now(),
+    )
+
+
+@contextlib.asynccontextmanager
+async def meta_beside() -> AsyncIterator[Mapping[str, str]]:
+    async with open_providers() as providers:
+        providers.leads["1"] = meta_lead("1", "anna@example.com")
+        yield {"BATON_PROVIDER_URLS": json.dumps({"meta": providers.url})}
+
+
+async def lead_named(scene: Scene) -> Any:
+    path = "/v1/webhooks/meta"
+    sent = as_provider("meta", meta_tells_of("1"), now=now(), path=path)
+    return await scene.post(path, content=sent.body, headers=sent.headers, public=True)
+
+
+async def retried(scene: Scene) -> Any:
+    return await scene.post("/v1/fetches/retry", json={"source": "meta"})
+
+
+FETCHING = [
+    Story(
+        "a lead is named that has to be asked about",
+        "lead-intake",
+        ("api",),
+        ("fetch.before_note",),
+        meta_source,
+        act=lead_named,
+    ),
+    Story(
+        "a lead is asked about",
+        "lead-intake",
+        ("worker",),
+        (
+            "fetch.claimed",
+            "fetch.answered",
+            "fetch.held",
+            "resettle.after_locks",
+            "resettle.after_reads",
+            "resettle.after_insert",
+            "resettle.before_outbox",
+            "fetch.before_commit",
+            "fetch.after_commit",
+        ),
+        lead_pending,
+        through="SELECT 1 FROM fetch_job WHERE state = 'done'",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+        beside=meta_beside,
+    ),
+    Story(
+        "a lead has waited too long",
+        "lead-intake",
+        ("worker",),
+        ("fetch.before_expire_commit",),
+        lead_pending,
+        through="SELECT 1 FROM fetch_job WHERE state = 'quarantined'",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+        since=ASK_AGAIN_AFTER,
+    ),
+    Story(
+        "a person lets a lead wait again",
+        "lead-intake",
+        ("api",),
+        ("fetch.before_retry_commit",),
+        lead_quarantined,
+        act=retried,
+        since=ASK_AGAIN_AFTER,
+    ),
+    Story(
+        "a push was missed",
+        "lead-intake",
+        ("worker",),
+        (
+            "reconcile.claimed",
+            "reconcile.listed",
+            "reconcile.before_commit",
+            "reconcile.after_commit",
+            "reconcile.before_finish",
+        ),
+        push_missed,
+        through="SELECT 1 FROM reconcile_state WHERE ran_at IS NOT NULL",
+        beside=meta_beside,
+        steps=("reconcile.after_commit",),
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
+# --- lead-intake: leads are one person, or may be ------------------------------------------------------------------
+
+
+async def people_wrote(h: Harness[Any], *people: Mapping[str, str]) -> list[str]:
+    """Each of them has sent a form; returns their leads."""
+    source = {"id": "form", "provider": "generic", "secrets": [SECRETS["generic"]], "default_region": "ES"}
+    answer = await h.api.post("/v1/sources", json=source)
+    assert answer.status_code == 201, answer.text
+    assert h.public is not None
+    path = "/v1/webhooks/form"
+    for n, person in enumerate(people):
+        told = {"email": "", "phone": ""} | dict(person)
+        sent = as_provider("generic", BODIES["generic"](str(n), **told), now=h.clock.now(), path=path)
+        answer = await h.public.post(path, content=sent.body, headers=sent.headers)
+        assert answer.status_code in (200, 202), answer.text
+    await h.app.commits.close()
+    return [row["id"] for row in await h.fetch("SELECT id::text FROM lead ORDER BY id")]
+
+
+async def two_leads(h: Harness[Any]) -> Any:
+    younger, older = reversed(await people_wrote(h, {"email": "anna@a.example.com"}, {"email": "anna@b.example.com"}))
+    return {"from_lead_id": younger, "into_lead_id": older}
+
+
+async def two_leads_merged(h: Harness[Any]) -> Any:
+    answer = await h.api.post("/v1/merges", json=await two_leads(h), headers={"Idempotency-Key": "m"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+async def two_leads_alike(h: Harness[Any]) -> None:
+    # Ids are made by the machine's clock, and the newest leads are not looked at yet.
+    with mock.patch("lead_intake.entry.new_id", functools.partial(new_id, h.clock.now())):
+        await people_wrote(
+            h,
+            {"email": "anna@a.example.com", "name": "Anna Petrova", "company": "Nordwerk GmbH"},
+            {"email": "petrova@b.example.com", "name": "Petrova, Anna", "company": "Nordwerk"},
+        )
+
+
+async def number_of_many(h: Harness[Any]) -> None:
+    """A telephone number has come with more names than one person has."""
+    names = ("Anna Petrova", "Boris Ivanov", "Carla Ruiz", "Dmitri Orlov")
+    await people_wrote(h, *({"phone": "+34600112201", "name": name} for name in names))
+
+
+async def leads_merged(scene: Scene) -> Any:
+    return await scene.post("/v1/merges", json=scene.known, headers={"Idempotency-Key": "m"})
+
+
+async def merge_undone(scene: Scene) -> Any:
+    return await scene.post(f"/v1/merges/{scene.known}/undo", json={}, headers={"Idempotency-Key": "u"})
+
+
+IDENTITY = [
+    Story(
+        "two leads are merged",
+        "lead-intake",
+        ("api",),
+        (
+            "merge.after_gate",
+            "merge.after_locks",
+            "edges.after_learn",
+            "merge.before_outbox",
+            "merge.before_commit",
+        ),
+        two_leads,
+        act=leads_merged,
+    ),
+    Story(
+        "a merge is undone",
+        "lead-intake",
+        ("api",),
+        ("unmerge.after_gate", "unmerge.after_locks", "merge.before_commit"),
+        two_leads_merged,
+        act=merge_undone,
+    ),
+    Story(
+        "leads that are alike are proposed",
+        "lead-intake",
+        ("worker",),
+        ("propose.after_page", "propose.after_alike", "propose.before_commit"),
+        two_leads_alike,
+        through="SELECT 1 FROM proposed_merge",
+        aside=(*LEDGER, *SEARCH),
+    ),
+    Story(
+        "a number turns out to be shared",
+        "lead-intake",
+        ("worker",),
+        ("identity.after_shared",),
+        number_of_many,
+        through="SELECT 1 FROM shared_key",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
+# --- lead-intake: the ledger is repaired, counted and emptied -------------------------------------------------------
+
+BODY_DAYS = timedelta(days=31)
+"""Longer than the body of a settled receipt is kept."""
+
+
+async def mapping_mended(h: Harness[Any], *, many: int = 1) -> list[str]:
+    """Forms came whose fields nobody knew, and the mapping names them now; returns the receipts."""
+    url = await given_form(h)
+    forms = [{"submission_id": f"k{n}", "mailbox": f"anna{n}@example.com"} for n in range(many)]
+    receipts = [await deliver(h, url, json.dumps(form)) for form in forms]
+    answer = await h.api.patch("/v1/sources/form", json={"mapping": {"email": "mailbox"}})
+    assert answer.status_code == 200, answer.text
+    await h.app.commits.close()
+    return receipts
+
+
+async def replay_asked_for(h: Harness[Any]) -> None:
+    await mapping_mended(h, many=2)
+    answer = await h.api.post("/v1/receipts/replay", json={})
+    assert answer.status_code == 202, answer.text
+
+
+async def form_came_then(h: Harness[Any]) -> None:
+    """A form has come at the time of the service's clock; bodies that are older were emptied already."""
+    # Ids are made by the machine's clock, and the ledger reads the time from them.
+    with mock.patch("lead_intake.entry.new_id", functools.partial(new_id, h.clock.now())):
+        await people_wrote(h, {"email": "anna@example.com"})
+    await h.fetch(
+        "INSERT INTO ledger_mark (name, reached, at) "
+        "SELECT name, $1, $1 FROM unnest('{bodies.settled,bodies.refused,bodies.waiting}'::text[]) AS m (name)",
+        h.clock.now(),
+    )
+
+
+async def body_to_be_emptied(h: Harness[Any]) -> None:
+    """A body has had its time; there is nothing of the other kinds, and so far they were looked through."""
+    await form_came_then(h)
+    await h.fetch("UPDATE ledger_mark SET reached = now() WHERE name <> 'bodies.settled'")
+
+
+async def receipt_replayed(scene: Scene) -> Any:
+    return await scene.post(f"/v1/receipts/{scene.known[0]}/replay", json={})
+
+
+RECEIPTS = [
+    Story(
+        "a receipt is replayed",
+        "lead-intake",
+        ("api",),
+        (
+            "replay_receipt.after_lock",
+            "replay_receipt.after_take_out",
+            "replay_receipt.after_receive",
+            "replay_receipt.before_commit",
+        ),
+        mapping_mended,
+        act=receipt_replayed,
+    ),
+    Story(
+        "receipts are replayed one after the other",
+        "lead-intake",
+        ("worker",),
+        (
+            "replay_receipt.after_claim",
+            "replay_receipt.after_move",
+            "replay_receipt.after_commit",
+            "replay_receipt.after_take_out:2",
+        ),
+        replay_asked_for,
+        through="SELECT 1 FROM replay WHERE state = 'done'",
+        steps=("replay_receipt.after_commit", "replay_receipt.after_commit:2"),
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "the ledger is counted",
+        "lead-intake",
+        ("worker",),
+        ("ledger.after_new", "ledger.after_whole", "ledger.before_commit"),
+        form_came_then,
+        through="SELECT 1 FROM ledger_mark WHERE name = 'counted'",
+        aside=(*LIKENESS, *SEARCH),
+    ),
+    Story(
+        "a body has had its time",
+        "lead-intake",
+        ("worker",),
+        ("bodies.after_empty",),
+        body_to_be_emptied,
+        through="SELECT 1 FROM receipt WHERE body IS NULL",
+        since=BODY_DAYS,
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
+# --- lead-intake: a person is forgotten, and found until then -------------------------------------------------------
+
+SWEEP_AFTER = timedelta(days=3)
+"""Longer than the last tombstone of an erasure is waited for."""
+
+
+async def person_known(h: Harness[Any]) -> str:
+    """Somebody has written, and whatever follows from that was done."""
+    [lead] = await people_wrote(h, {"email": "anna@example.com", "name": "Anna Petrova"})
+    await h.fetch("UPDATE likeness_round SET started_at = $1, after_lead = $2", h.clock.now(), f"{2**128 - 1:032x}")
+    await h.fetch("DELETE FROM outbox")
+    return lead
+
+
+async def order_to_forget(h: Harness[Any]) -> None:
+    await person_known(h)
+    await h.fetch(
+        "INSERT INTO erase_request (source_id, key, receipt_id, requested_at) "
+        "SELECT source_id, key, receipt_id, $1 FROM receipt_entry",
+        h.clock.now(),
+    )
+
+
+async def person_forgotten(h: Harness[Any]) -> None:
+    lead = await person_known(h)
+    answer = await h.api.post(f"/v1/leads/{lead}/erase", json={}, headers={"Idempotency-Key": "e"})
+    assert answer.status_code == 200, answer.text
+
+
+async def person_erased(scene: Scene) -> Any:
+    return await scene.post(f"/v1/leads/{scene.known}/erase", json={}, headers={"Idempotency-Key": "e"})
+
+
+def erased(lead: str) -> Event:
+    """The order to forget, as the other services hear of it."""
+    at = now()
+    body = LeadErased(lead_id=lead, sequence=9, erasure_id=new_id(), reason="person_request")
+    body.occurred_at.FromDatetime(at)
+    return event(body, key=lead, occurred_at=at)
+
+
+ERASING = [
+    Story(
+        "a person is forgotten",
+        "lead-intake",
+        ("api",),
+        ("intake.erase.locked", "intake.erase.noted", "intake.erase.deleted", "intake.erase.before_commit"),
+        person_known,
+        act=person_erased,
+    ),
+    Story(
+        "a provider orders to forget a person",
+        "lead-intake",
+        ("worker",),
+        ("intake.order.read", "intake.order.before_commit"),
+        order_to_forget,
+        through="SELECT 1 FROM erase_request WHERE done_at IS NOT NULL",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "a tombstone is written once more",
+        "lead-intake",
+        ("worker",),
+        ("intake.sweep.held", "intake.sweep.before_commit"),
+        person_forgotten,
+        through="SELECT 1 FROM erased_lead WHERE swept_at IS NOT NULL",
+        since=SWEEP_AFTER,
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "a contact is kept to be searched",
+        "lead-intake",
+        ("worker",),
+        ("intake.search.held", "intake.search.kept"),
+        person_known,
+        events=lambda lead: [contact(lead, sequence=9)],
+        through="SELECT 1 FROM lead_search",
+        aside=(*LIKENESS, *LEDGER),
+    ),
+]
+
+# --- lead-intake: visitors are tracked, and touches follow the channel rules ---------------------------------------
 
 
 async def visitor_waits(h: Harness[Any]) -> str:
@@ -163,7 +645,7 @@ async def rules_put(scene: Scene) -> Any:
     return await scene.put("/v1/channel-rules", json={"rules": PRESS}, headers={"If-Match": '"1"'})
 
 
-INTAKE += [
+TRACKING = [
     Story(
         "a visitor is tracked and identified",
         "lead-intake",
@@ -179,6 +661,7 @@ INTAKE += [
         ("stitch.after_locks", "stitch.after_reads", "stitch.after_insert", "stitch.before_commit"),
         visitor_waits,
         through="SELECT FROM stitch HAVING count(*) = 0",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
     ),
     Story(
         "the channel rules are changed",
@@ -199,6 +682,7 @@ INTAKE += [
         ),
         rules_replaced,
         through="SELECT FROM channel_rules WHERE version = 2 AND restated_at IS NOT NULL",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
     ),
     Story(
         "the end of a restatement is told",
@@ -207,14 +691,11 @@ INTAKE += [
         ("restate.after_end",),
         touches_regrouped,
         through="SELECT FROM channel_rules WHERE version = 2 AND restated_at IS NOT NULL",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
     ),
 ]
 
 # --- qualification: two departments agree, leads are judged -------------------------------------------------------
-
-
-async def nothing(h: Harness[Any]) -> None:
-    """An empty service."""
 
 
 async def person_added(scene: Scene) -> Any:
@@ -259,6 +740,29 @@ async def lead_handed_over(h: Harness[Any]) -> list[Event]:
     await h.receive([agreed.created("lead-1", at=at, **agreed.GOOD)])
     await h.receive([agreed.touched("lead-1", at=at + timedelta(minutes=9), kind="form", sequence=3)])
     return [agreed.answered("lead-1", "recycled", at=at + timedelta(minutes=5))]
+
+
+async def one_of_two_is_known(h: Harness[Any]) -> list[Event]:
+    """A lead is known that is told to belong to one of which nothing has come yet."""
+    await agreed.activate(h, await agreed.people(h))
+    at = now() - timedelta(minutes=30)
+    await h.receive([agreed.created("lead-1", at=at, **agreed.GOOD)])
+    return [merged("m1", "lead-1", "lead-2", on=lead) for lead in ("lead-1", "lead-2")]
+
+
+async def merged_and_handed_over(h: Harness[Any]) -> list[Event]:
+    """Of two leads of one person one was handed over; sales lets it rest."""
+    [told, _] = await one_of_two_is_known(h)
+    await h.receive([told])
+    rests = handed("lead-1", "SUPERSEDED", sequence=2)
+    rests.body.cycle = 1
+    return [rests]
+
+
+async def decided_and_erased(h: Harness[Any]) -> list[Event]:
+    await agreed.activate(h, await agreed.people(h))
+    await h.receive([agreed.created("lead-1", at=now() - timedelta(minutes=30), **agreed.GOOD)])
+    return [erased("lead-1")]
 
 
 async def points_fade(h: Harness[Any]) -> None:
@@ -349,6 +853,33 @@ QUALIFICATION = [
         since=timedelta(days=30),
     ),
     Story(
+        "a lead is merged into one that is not known yet",
+        "qualification",
+        ("worker",),
+        ("merging.after_unknown", "edges.after_learn", "merging.after_past"),
+        one_of_two_is_known,
+        events=lambda known: known,
+        env={"BATON_DUE_POLL_SECONDS": "3600"},
+    ),
+    Story(
+        "a handoff rests",
+        "qualification",
+        ("worker",),
+        ("merging.after_resting",),
+        merged_and_handed_over,
+        events=lambda known: known,
+        env={"BATON_DUE_POLL_SECONDS": "3600"},
+    ),
+    Story(
+        "a person is forgotten",
+        "qualification",
+        ("worker",),
+        ("qualification.erase.noted", "qualification.erase.done"),
+        decided_and_erased,
+        events=lambda known: known,
+        env={"BATON_DUE_POLL_SECONDS": "3600"},
+    ),
+    Story(
         "leads that came before any agreement are decided",
         "qualification",
         ("worker",),
@@ -400,6 +931,14 @@ async def reps(h: Harness[Any]) -> list[Event]:
     return [qualified("lead-1"), qualified("lead-2"), qualified("lead-3")]
 
 
+async def two_handoffs_open(h: Harness[Any]) -> list[Event]:
+    sales = Sales(h)
+    await sales.rep("olga")
+    await sales.given("lead-1")
+    await sales.given("lead-2")
+    return [merged("m1", "lead-2", "lead-1", on=lead) for lead in ("lead-2", "lead-1")]
+
+
 async def contact_and_note(h: Harness[Any]) -> list[Event]:
     """One person is to be forgotten, of another one more is known."""
     sales = Sales(h)
@@ -410,6 +949,11 @@ async def contact_and_note(h: Harness[Any]) -> list[Event]:
     answer = await sales.post(f"/v1/handoffs/{handoff}/reject", {"reason": "too_small", "note": "Anna is leaving"})
     assert answer.status_code == 200, answer.text
     return [contact("lead-2", sequence=2, name="Boris Petrov"), forgotten("lead-1")]
+
+
+async def worked_and_erased(h: Harness[Any]) -> list[Event]:
+    await contact_and_note(h)
+    return [erased("lead-1")]
 
 
 DEAL_WON = (
@@ -526,11 +1070,46 @@ SALES = [
         env=QUICK,
     ),
     Story(
-        "a person is forgotten",
+        "leads of two handoffs are merged",
+        "sales-feedback",
+        ("worker",),
+        ("sales.merge.gate", "edges.after_learn", "sales.merge.locked", "sales.merge.recorded"),
+        two_handoffs_open,
+        events=lambda known: known,
+        env=QUICK,
+    ),
+    Story(
+        "a person is erased",
+        "sales-feedback",
+        ("worker",),
+        ("sales.erase.held", "sales.erase.locked", "sales.erase.deleted", "sales.erase.recorded"),
+        worked_and_erased,
+        events=lambda known: known,
+        env=QUICK,
+    ),
+    Story(
+        "a contact ends",
         "sales-feedback",
         ("worker",),
         ("sales.contact.kept", "sales.contact.erased"),
         contact_and_note,
+        events=lambda known: known,
+        env=QUICK,
+    ),
+]
+
+
+async def past_told(h: Harness[Any]) -> list[Event]:
+    return [past_deal(), past_deal("d2", state="OPEN"), past_answer()]
+
+
+SALES += [
+    Story(
+        "deals and answers of the past arrive",
+        "sales-feedback",
+        ("worker",),
+        ("sales.history.locked", "sales.history.recorded", "sales.history.answers", "sales.history.told"),
+        past_told,
         events=lambda known: known,
         env=QUICK,
     ),
@@ -546,6 +1125,11 @@ async def touches_known(h: Harness[Any]) -> list[Event]:
 
 async def leads_unknown(h: Harness[Any]) -> list[Event]:
     return [lead_created("lead-1"), lead_created("lead-2")]
+
+
+async def touched_and_erased(h: Harness[Any]) -> list[Event]:
+    await h.receive([lead_touched("lead-1", id="t1")])
+    return [erased("lead-1")]
 
 
 async def deals_credited(h: Harness[Any]) -> None:
@@ -605,6 +1189,14 @@ ATTRIBUTION = [
         events=lambda known: known,
     ),
     Story(
+        "a person is forgotten",
+        "attribution",
+        ("worker",),
+        ("attribution.erase.noted", "attribution.erase.done"),
+        touched_and_erased,
+        events=lambda known: known,
+    ),
+    Story(
         "an operator rebuilds",
         "attribution",
         ("rebuild", "--lookback-days", "5"),
@@ -621,4 +1213,4 @@ ATTRIBUTION = [
     ),
 ]
 
-STORIES = (*INTAKE, *QUALIFICATION, *SALES, *ATTRIBUTION)
+STORIES = (*INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *ERASING, *TRACKING, *QUALIFICATION, *SALES, *ATTRIBUTION)

@@ -16,6 +16,7 @@ from baton_cli import (
     config,
     doctor,
     events,
+    history,
     key,
     lead,
     parked,
@@ -39,7 +40,22 @@ app = typer.Typer(
         "`NO_COLOR=1` turns colours off. `baton --install-completion` teaches your shell the commands."
     ),
 )
-for noun in (agreement, channels, config, events, key, lead, parked, person, receipts, relay, report, source, topics):
+for noun in (
+    agreement,
+    channels,
+    config,
+    events,
+    history,
+    key,
+    lead,
+    parked,
+    person,
+    receipts,
+    relay,
+    report,
+    source,
+    topics,
+):
     app.add_typer(noun.app)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(archive.backup_command)

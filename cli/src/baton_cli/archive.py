@@ -12,6 +12,7 @@ from asyncpg import PostgresError
 from baton_cli import output
 from baton_cli.backup import CannotBackUp, back_up
 from baton_cli.client import reason_of, settings_of
+from baton_cli.erasures import BadExport
 from baton_cli.kafka import kafka_settings, unreachable
 from baton_cli.output import DryRun, Failed, Json, Yes
 from baton_cli.postgres_tools import ToolFailed
@@ -40,11 +41,26 @@ def backup_command(ctx: typer.Context, folder: Folder, *, as_json: Json = False)
 
 
 def restore_command(
-    ctx: typer.Context, folder: Folder, *, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False
+    ctx: typer.Context,
+    folder: Folder,
+    *,
+    erasures: Annotated[
+        Path | None,
+        typer.Option(
+            help="The exported erasure log (JSON lines): needed where the log in Kafka was lost with the machine.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """Bring a backup back. The services must be stopped; what the databases hold now is replaced.
 
-    Example: `baton restore backups/2026-11-24 --dry-run`
+    Who was forgotten since the backup stays forgotten: the erasure log is applied before any service can start.
+
+    Example: `baton restore backups/2026-11-24 --erasures erasures.jsonl --dry-run`
     """
     settings = settings_of(ctx)
     try:
@@ -60,7 +76,10 @@ def restore_command(
         return
     output.confirm(f"Replace what the databases hold by {what}?", yes=yes)
     with output.progress("restoring"):
-        done = _run(settings, restore(databases(settings), kafka_settings(settings), folder, say=output.note))
+        done = _run(
+            settings,
+            restore(databases(settings), kafka_settings(settings), folder, erasures=erasures, say=output.note),
+        )
     if as_json:
         output.json_value(done)
     else:
@@ -81,7 +100,7 @@ def databases(settings: Settings) -> dict[str, str]:
 def _run(settings: Settings, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
     try:
         return asyncio.run(work)
-    except (ToolFailed, CannotBackUp, CannotRestore) as error:
+    except (ToolFailed, CannotBackUp, CannotRestore, BadExport) as error:
         raise Failed(str(error)) from None
     except KafkaError as error:
         raise unreachable(kafka_settings(settings), error) from None

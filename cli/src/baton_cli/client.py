@@ -42,7 +42,8 @@ def call(
 ) -> Any:
     """Send one request (`"GET /v1/leads"`) and return the JSON of its answer.
 
-    `content` is a raw body with its content type; `key` stands in for the settings' API key. With `missing_ok` a 404
+    `content` is a raw body with its content type; `key` stands in for the settings' API key; `idempotency_key` makes a
+    write safe to repeat. With `missing_ok` a 404
     is None. Raises Failed for anything that is not a 2xx with JSON.
     """
     method, _, path = request.partition(" ")

@@ -1,5 +1,6 @@
 """`baton lead`: one lead over all four services, and leads that are one person."""
 
+import sys
 import uuid
 from datetime import datetime
 from typing import Annotated, Any
@@ -36,6 +37,45 @@ def show(
         tell(lead_id, items, decision)
     if away:
         raise Failed(f"the timeline is not complete: {', '.join(away)} did not answer", "`baton doctor` says why.")
+
+
+@app.command()
+def find(
+    ctx: typer.Context,
+    *,
+    region: Annotated[str, typer.Option(help="Country of a number without its code, such as DE.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=50, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Find leads by name, company, e-mail address, phone number or the id of a provider or CRM. Shows personal data.
+
+    The term is asked for on the terminal, or read from standard input: as an argument it would stay in the history of
+    the shell and show in the list of processes.
+
+    Example: `baton lead find` · `baton lead find --json < term.txt`
+    """
+    term = asked_for("Name, company, address, number or id")
+    body = {"term": term, "region": region.upper(), "limit": limit}
+    answer = call(settings_of(ctx), "lead-intake", "POST /v1/leads/search", body=body)
+    if as_json:
+        output.json_value(answer)
+        return
+    rows = [
+        [i.get("lead_id"), when(i.get("created_at")), i.get("full_name"), i.get("company_name"),
+         ", ".join([*(i.get("emails") or []), *(i.get("phones") or [])])]
+        for i in items_of(answer)
+    ]  # fmt: skip
+    output.table(["lead", "since", "name", "company", "reached by"], rows, empty="nobody is known by that")
+    if answer.get("more"):
+        output.note("There are more: say more of the person.")
+
+
+def asked_for(what: str) -> str:
+    """One line from the terminal, or from standard input where that is none. An empty one is wrong usage."""
+    text = typer.prompt(what, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    if not (found := str(text).strip()):
+        raise typer.BadParameter(f"{what}: type it, or give it on standard input")
+    return found
 
 
 FROM = Annotated[str, typer.Argument(help="The lead that will belong to the other.", metavar="FROM_LEAD_ID")]

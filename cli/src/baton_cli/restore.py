@@ -3,7 +3,7 @@
 import base64
 import gzip
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from baton.catalogue import TOPICS
 from baton_cli import postgres_tools
 from baton_cli.backup import CONTACT_TOPIC, FORMAT, digest_of
+from baton_cli.erasures import erasure_log, forget
 from baton_cli.kafka import partitions_of
 from baton_kit import broker
 from baton_kit.settings import KafkaSettings
@@ -36,8 +37,14 @@ class CannotRestore(Exception):
     """The backup is damaged, incomplete, or the target is in use; the text says what to do."""
 
 
-async def restore(databases: Mapping[str, str], kafka: KafkaSettings, folder: Path, *, say: Say) -> dict[str, Any]:
+async def restore(
+    databases: Mapping[str, str], kafka: KafkaSettings, folder: Path, *, erasures: Path | None = None, say: Say
+) -> dict[str, Any]:
     """Restore every database and the contact topic; returns what was done.
+
+    Who was forgotten after the backup was taken stays so: the erasure log (the topic, the outbox of lead-intake as it
+    stands before it is replaced, and an exported log in `erasures`) is written into every database before a service can
+    start on it.
 
     Where the log is empty, consumers begin at its beginning: what the producers' outboxes hold is published again, and
     what was applied before the backup is dropped by the restored inboxes. Where the log is still there, consumers go on
@@ -49,6 +56,9 @@ async def restore(databases: Mapping[str, str], kafka: KafkaSettings, folder: Pa
         raise CannotRestore(f"no database is configured for {', '.join(missing)}")
     for name in manifest["databases"]:
         await _must_be_idle(name, databases[name])
+
+    # 0. Who was forgotten, by every source that knows of it, read before anything is replaced.
+    forgotten = await erasure_log(kafka, databases, erasures)
 
     # 1. The databases, each in one transaction: all of it or nothing.
     for name, found in manifest["databases"].items():
@@ -67,13 +77,16 @@ async def restore(databases: Mapping[str, str], kafka: KafkaSettings, folder: Pa
         await connection.execute(_REPUBLISH)
         if log_is_empty:
             await connection.execute("DELETE FROM consumer_offset")
+        await forget(connection, forgotten, contact_topic=kafka.topic_prefix + CONTACT_TOPIC)
         await connection.close()
+    say(f"{len(forgotten)} forgotten leads stay forgotten")
 
     # 3. Contacts that have left the ring are only in the topic.
-    sent = await _send_contacts(kafka, folder / manifest["contacts"]["file"]) if log_is_empty else 0
+    contacts = folder / manifest["contacts"]["file"]
+    sent = await _send_contacts(kafka, contacts, without=forgotten) if log_is_empty else 0
     say(f"{sent} contact records are back on the topic" if log_is_empty else "the log is still there and is kept")
     return {"taken_at": manifest["taken_at"], "databases": sorted(manifest["databases"]), "contacts": sent,
-            "log": "empty" if log_is_empty else "kept"}  # fmt: skip
+            "forgotten": len(forgotten), "log": "empty" if log_is_empty else "kept"}  # fmt: skip
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -114,7 +127,7 @@ async def _is_empty(kafka: KafkaSettings) -> bool:
         await consumer.stop()
 
 
-async def _send_contacts(kafka: KafkaSettings, path: Path) -> int:
+async def _send_contacts(kafka: KafkaSettings, path: Path, *, without: Collection[str]) -> int:
     producer = broker.producer(kafka, client_id="baton.restore")
     await producer.start()
     sent = 0
@@ -123,6 +136,8 @@ async def _send_contacts(kafka: KafkaSettings, path: Path) -> int:
         with gzip.open(path, "rt") as file:
             for line in file:
                 record = json.loads(line)
+                if record["value"] is not None and base64.b64decode(record["key"]).decode() in without:
+                    continue
                 value = record["value"]
                 waiting.append(
                     await producer.send(

@@ -14,9 +14,10 @@ from baton.catalogue import TOPICS
 from baton_demo.place import Client, Unexpected
 
 READS: dict[str, tuple[str, ...]] = {
-    "qualification": ("baton.lead.v1", "baton.sales.v1"),
-    "sales-feedback": ("baton.qualification.v1", "baton.contact.v1"),
-    "attribution": ("baton.lead.v1", "baton.qualification.v1", "baton.sales.v1"),
+    "lead-intake": ("baton.contact.v1",),
+    "qualification": ("baton.lead.v1", "baton.sales.v1", "baton.erasure.v1"),
+    "sales-feedback": ("baton.qualification.v1", "baton.contact.v1", "baton.erasure.v1"),
+    "attribution": ("baton.lead.v1", "baton.qualification.v1", "baton.sales.v1", "baton.erasure.v1"),
 }
 PATIENCE_S = 120.0
 ASK_AGAIN_S = 0.2

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from baton.lead.v1.contact_pb2 import ContactChanged
+from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
 from baton.qualification.v1.qualification_pb2 import AgreementStamp, LeadQualified, RejectionReason, SlaTerms
 from baton_kit.envelope import Event, Received, event
 from baton_kit.testing import START, Harness
@@ -20,6 +21,7 @@ from sales_feedback.app import App
 PUBLIC_URL = "https://hooks.example.org"
 HUBSPOT_SECRET = "hs-client-secret-1"
 PIPEDRIVE_SECRET = "baton:open sesame"
+LONG_AGO = START - timedelta(days=400)
 LEAD_HASH = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -55,6 +57,37 @@ def contact(lead_id: str, *, sequence: int = 1, name: str = "Anna Petrova") -> E
 
 def forgotten(lead_id: str) -> Event:
     return Event(ContactChanged.DESCRIPTOR.full_name, lead_id, None, START)
+
+
+def past_deal(id: str = "d1", *, state: str = "WON", told: int = 1, lead: str = "lead-1", **fields: Any) -> Event:
+    at = LONG_AGO + timedelta(days=30)
+    body = DealImported(
+        lead_id=lead,
+        sequence=told,
+        occurred_at=timestamp(at),
+        source_id="history",
+        crm="hubspot",
+        crm_deal_id=id,
+        state=f"IMPORTED_DEAL_STATE_{state}",
+        opened_at=timestamp(LONG_AGO),
+        closed_at=None if state == "OPEN" else timestamp(at),
+        **{"amount_minor": 100_000, "currency": "EUR", **fields},
+    )
+    return event(body, key=lead, occurred_at=at)
+
+
+def past_answer(record: str = "r1", *, kind: str = "REJECTED") -> Event:
+    body = FeedbackImported(
+        lead_id="lead-1",
+        sequence=1,
+        occurred_at=timestamp(LONG_AGO),
+        source_id="history",
+        record_id=record,
+        kind=f"IMPORTED_FEEDBACK_KIND_{kind}",
+        reason="too_small",
+        reason_family="fit",
+    )
+    return event(body, key="lead-1", occurred_at=LONG_AGO)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from baton.lead.v1 import channels_pb2
 from baton.lead.v1 import contact_pb2
+from baton.lead.v1 import history_pb2
 from baton.lead.v1 import lead_pb2
 from baton.qualification.v1 import qualification_pb2
 from baton.sales.v1 import sales_pb2
@@ -33,6 +34,14 @@ TOPICS: Mapping[str, Topic] = {
         restricted=False,
         events=(lead_pb2.LeadCreated, lead_pb2.TouchRecorded, channels_pb2.TouchRegrouped, channels_pb2.ChannelRulesChanged, channels_pb2.ChannelRulesRestated, lead_pb2.LeadMerged, lead_pb2.LeadUnmerged,),
     ),
+    'baton.history.v1': Topic(
+        name='baton.history.v1',
+        owner='lead-intake',
+        partitions=12,
+        config={'cleanup.policy': 'delete', 'retention.ms': '-1', 'max.message.bytes': '1048576'},
+        restricted=False,
+        events=(history_pb2.DealImported, history_pb2.FeedbackImported,),
+    ),
     'baton.contact.v1': Topic(
         name='baton.contact.v1',
         owner='lead-intake',
@@ -40,6 +49,14 @@ TOPICS: Mapping[str, Topic] = {
         config={'cleanup.policy': 'compact', 'max.compaction.lag.ms': '86400000', 'max.message.bytes': '1048576'},
         restricted=True,
         events=(contact_pb2.ContactChanged,),
+    ),
+    'baton.erasure.v1': Topic(
+        name='baton.erasure.v1',
+        owner='lead-intake',
+        partitions=12,
+        config={'cleanup.policy': 'delete', 'retention.ms': '-1', 'max.message.bytes': '1048576'},
+        restricted=False,
+        events=(lead_pb2.LeadErased,),
     ),
     'baton.qualification.v1': Topic(
         name='baton.qualification.v1',

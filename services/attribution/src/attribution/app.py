@@ -14,6 +14,7 @@ from baton import catalogue
 from baton_kit.api import create_fastapi
 from baton_kit.clock import Clock, SystemClock
 from baton_kit.db import Database, open_database
+from baton_kit.erasure_log import create_router
 from baton_kit.outbox import Outbox
 from baton_kit.runtime import Service
 
@@ -45,7 +46,7 @@ def create_api(app: App) -> FastAPI:
         title="Baton attribution",
         version="1.0.0",
         description="Which touches brought the money of closed deals, under several models side by side.",
-        routers=[router],
+        routers=[router, create_router()],
         subscriptions=[SUBSCRIPTION],
     )
 

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from attribution import credit, record, regroup
+from attribution import credit, forget, record, regroup
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
@@ -25,11 +25,12 @@ HANDLERS: "Handlers[App]" = {
     LeadQualified: record.leads_qualified,
     HandoffChanged: record.handoffs_changed,
     SalesFeedback: record.feedback_given,
+    LeadErased: forget.leads_erased,
 }
 
 SUBSCRIPTION: "Subscription[App]" = Subscription(
     group="attribution.credit",
-    topics=("baton.lead.v1", "baton.qualification.v1", "baton.sales.v1"),
+    topics=("baton.lead.v1", "baton.qualification.v1", "baton.sales.v1", "baton.erasure.v1"),
     handlers=HANDLERS,
     # The text of an agreement is no fact about a lead; its digest comes with each decision.
     ignores=frozenset({AgreementActivated}),

@@ -33,10 +33,12 @@ from attribution.facts import (
     QualifiedFact,
     TouchFact,
 )
+from baton_kit.forgotten import add_forgotten_table
 from baton_kit.tables import add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
+erased_lead = add_forgotten_table(metadata)
 
 
 def _text(name: str) -> Column[str]:

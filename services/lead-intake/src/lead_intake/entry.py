@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
+from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import features, normalise
@@ -41,6 +42,12 @@ class Person:
     contact_event: str
     visitors: tuple[str, ...] = ()
     """Under which keys a tracker may know the person: earlier visits under them are theirs."""
+    only_known: bool = False
+    """Never makes a lead: without one the entry is refused."""
+    record_key: str = ""
+    """The identity key of a CRM's record: where it is known, the record is told again, and that is no touch."""
+    fact: DealImported | FeedbackImported | None = None
+    """Told of the lead in place of a touch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,8 @@ class Delivery:
     reason: str = ""
     traceparent: str | None = None
     request: bytes | None = None
+    imported: bool = False
+    """Of the past: its events say so, and travel on the lane that never delays the others."""
 
 
 def delivery_of(
@@ -102,6 +111,8 @@ def delivery_of(
             digest = digest or hashlib.sha256(incoming.body).hexdigest()
             # No id: the same bytes on the same day are a repeat, the same form next month is a new inquiry.
             key = f"sha256:{digest}:{ordinal}:{incoming.received_at:%Y%m%d}"
+        elif key == inquiry.fields.get("phone"):
+            key = "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         entries.append(entry_of(inquiry, source, key=key, received_at=incoming.received_at))
     return Delivery(
         receipt_id=new_id(),
@@ -128,8 +139,8 @@ def refusal(source: Source, *, reason: str, at: datetime) -> Delivery:
     return Delivery(new_id(), source.id, source.provider, at, "", None, (entry,), reason=reason)
 
 
-def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetime) -> Entry:
-    """One entry. A time in the future is the sender's clock: it is capped."""
+def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetime, also: tuple[str, ...] = ()) -> Entry:
+    """One entry; `also` are identity keys beside those of its fields. A future time is the sender's clock: capped."""
     at = min(inquiry.occurred_at or received_at, received_at)
     if inquiry.refused:
         forgets = stored_key(inquiry.forgets)
@@ -161,6 +172,7 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
         company_domain=derived.company_domain,
         shared=source.shared_keys,
     )
+    identities = (*also, *identities)
     if not identities:
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
     if suspect := suspicion(told, source.settings, email=email):
@@ -232,8 +244,13 @@ def contact_of(
 
 
 def stored_key(key: str) -> str:
-    """A provider's key as the ledger keeps it: no controls, at most `LONGEST_KEY`, longer ones by digest."""
+    """A provider's key as the ledger keeps it: no controls, at most `LONGEST_KEY`, longer ones by digest.
+
+    A key outlives the person it came with: one that holds an address is kept by digest as well.
+    """
     cleaned = normalise.text(key, LONGEST_KEY + 1)
+    if "@" in cleaned:
+        return "sha256:" + hashlib.sha256(cleaned.lower().encode("utf-8", "surrogatepass")).hexdigest()
     if len(cleaned) > LONGEST_KEY:
         return "long:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return cleaned

@@ -6,9 +6,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from baton.lead.v1.contact_pb2 import ContactChanged
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadFeatures, LeadMerged, LeadUnmerged, TouchKind, TouchRecorded
+from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
+from baton.lead.v1.lead_pb2 import (
+    LeadCreated,
+    LeadErased,
+    LeadFeatures,
+    LeadMerged,
+    LeadUnmerged,
+    TouchKind,
+    TouchRecorded,
+)
 from baton_kit.edges import Edge
 from baton_kit.envelope import Event, event
+from baton_kit.forgotten import Forgotten
 from lead_intake.contact import stamp
 from lead_intake.entry import Delivery, Entry, Person, Visitor
 from lead_intake.touches import TOUCH_KINDS, Origin
@@ -28,6 +38,7 @@ def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: Le
         form_id=p.origin.form_id,
         receipt_id=d.receipt_id,
         occurred_at=stamp(e.occurred_at),
+        imported=d.imported,
     )
     body.features.CopyFrom(features)  # a third of what it costs as an argument
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.created_event)
@@ -38,7 +49,7 @@ def touch_recorded(
 ) -> Event:
     body = touch_of(
         origin, touch_id=p.touch_id, lead_id=lead_id, sequence=sequence, source_id=d.source_id, provider=d.provider,
-        at=e.occurred_at, features=features,
+        at=e.occurred_at, features=features, imported=d.imported,
     )  # fmt: skip
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
 
@@ -53,6 +64,7 @@ def touch_of(
     provider: str,
     at: datetime,
     features: LeadFeatures,
+    imported: bool = False,
 ) -> TouchRecorded:
     """The fact of a touch."""
     body = TouchRecorded(
@@ -78,6 +90,7 @@ def touch_of(
         source_id=source_id,
         provider=provider,
         occurred_at=stamp(at),
+        imported=imported,
     )
     body.features.CopyFrom(features)
     return body
@@ -85,6 +98,25 @@ def touch_of(
 
 def contact_changed(d: Delivery, p: Person | Visitor, contact: ContactChanged, *, at: datetime) -> Event:
     return _event(contact, d, key=contact.lead_id, at=at, id=p.contact_event)
+
+
+def lead_erased(one: Forgotten) -> Event:
+    body = LeadErased(
+        lead_id=one.lead_id,
+        sequence=one.sequence,
+        erasure_id=one.erasure_id,
+        reason=one.reason,
+        key_id=one.key_id,
+    )
+    body.occurred_at.FromDatetime(one.erased_at)
+    if one.asked_at is not None:
+        body.asked_at.FromDatetime(one.asked_at)
+    return event(body, key=one.lead_id, occurred_at=one.erased_at)
+
+
+def contact_erased(lead_id: str, *, at: datetime) -> Event:
+    """The tombstone: compaction drops every earlier contact of the key."""
+    return Event(ContactChanged.DESCRIPTOR.full_name, lead_id, None, at)
 
 
 def merge_told(edge: Edge, decision: Decision, *, lead_id: str, sequence: int) -> Event:
@@ -103,7 +135,17 @@ def merge_told(edge: Edge, decision: Decision, *, lead_id: str, sequence: int) -
     return event(body, key=lead_id, occurred_at=decision.at)
 
 
+def fact_imported(d: Delivery, e: Entry, p: Person, fact: DealImported | FeedbackImported, *, lead_id: str) -> Event:
+    fact.lead_id = lead_id
+    return _event(fact, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
+
+
 def _event(
-    body: LeadCreated | TouchRecorded | ContactChanged, d: Delivery, *, key: str, at: datetime, id: str
+    body: LeadCreated | TouchRecorded | ContactChanged | DealImported | FeedbackImported,
+    d: Delivery,
+    *,
+    key: str,
+    at: datetime,
+    id: str,
 ) -> Event:
     return event(body, key=key, occurred_at=at, id=id, traceparent=d.traceparent)

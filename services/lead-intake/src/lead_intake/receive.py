@@ -8,20 +8,23 @@ then row locks in the order of the ids, then writes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from baton.lead.v1.contact_pb2 import ClickId, ContactChanged
+from baton_kit import forgotten
 from baton_kit.db import Direct, Tx
 from baton_kit.edges import Families, families_of
 from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
+from baton_kit.outbox import Lane
 from lead_intake import contact, events, features, store
 from lead_intake.contact import stamp
 from lead_intake.delivery import Outcome, Result
 from lead_intake.entry import Delivery, Entry, Person, Visitor
+from lead_intake.erasing.cut import without
 from lead_intake.fetching.note import note
 from lead_intake.identity.keys import name_digest
 from lead_intake.identity.shared import Sighting, note_names
@@ -66,6 +69,12 @@ async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> 
 
     The result is the same as if the deliveries had come one by one in this order.
     """
+    settled = await settle_all(tx, app, deliveries)
+    return [result_of(d, each) for d, each in zip(deliveries, settled, strict=True)]
+
+
+async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> list[list[Settled]]:
+    """Write the deliveries like `receive`, and tell how each entry itself ended."""
     failpoint("intake.before_locks")
     opened = [(d, e, e.person) for d in deliveries for e in d.entries if e.person is not None]
     noted = [(d, e) for d in deliveries for e in d.entries if e.lookup is not None or e.forgets]
@@ -86,6 +95,9 @@ async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> 
 
     # 3. Two keys of one person may arrive in two transactions: the lead's row makes them follow each other.
     leads = await store.lock_leads(tx, sorted({*persons.values(), *visitors.values()}))
+    if firsts:  # repeats only: what comes again of a forgotten person leaves no body behind
+        gone = await forgotten.forgotten(tx, {first.lead_id for first in firsts.values() if first.lead_id})
+        deliveries = [_without(d, firsts, gone) for d in deliveries] if gone else deliveries
     failpoint("intake.after_reads")
 
     # 4. Pure from here: no clock, no database.
@@ -115,9 +127,10 @@ async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> 
     if noted:
         await note(tx, app, deliveries=deliveries, outcomes=[[s.outcome for s in each] for each in settled])
     failpoint("intake.before_outbox")
-    await app.outbox.append(tx, writes.events)
+    lane = Lane.BULK if deliveries and all(d.imported for d in deliveries) else Lane.LIVE
+    await app.outbox.append(tx, writes.events, lane=lane)
     failpoint("intake.before_commit")
-    return [result_of(d, each) for d, each in zip(deliveries, settled, strict=True)]
+    return settled
 
 
 async def quarantine(tx: Tx | Direct, delivery: Delivery, *, reason: str) -> Result:
@@ -145,6 +158,11 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
         return Settled(Outcome.PENDING, e.reason)
 
     met = list(dict.fromkeys(writes.persons[key] for key in p.identities if key in writes.persons))
+    if p.only_known and (not met or met[0] not in writes.leads):
+        return Settled(Outcome.REFUSED, "unknown_lead")
+    if p.fact is not None:
+        return _fact_told(d, e, p, writes.leads[met[0]], writes)
+    again = p.record_key in writes.persons
     person_id = met[0] if met else p.person_id
     for other in met[1:]:
         low, high = sorted((person_id, other))
@@ -163,13 +181,18 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
         writes.sightings += _other_name(p, known, at=d.received_at)
     lead = _created(d, e, p, person_id, writes) if known is None else known
     outcome, contact_told = (Outcome.CREATED, True) if known is None else _matched(e, p, lead)
-    lead.sequence += 1
-    writes.touches.append(
-        store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin)
-    )
-    writes.events.append(
-        events.touch_recorded(d, e, p, origin=p.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
-    )
+    if again and outcome is Outcome.TOUCH_ONLY:
+        outcome = Outcome.DUPLICATE
+    if not again:
+        lead.sequence += 1
+        writes.touches.append(
+            store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin)
+        )
+        writes.events.append(
+            events.touch_recorded(
+                d, e, p, origin=p.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features
+            )
+        )
     if contact_told:
         lead.contact_sequence += 1
         lead.contact = contact.stamped(
@@ -177,7 +200,8 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
         )
         writes.events.append(events.contact_changed(d, p, lead.contact, at=e.occurred_at))
     writes.changed[lead.id] = lead
-    writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, outcome, lead.id)
+    if outcome is not Outcome.DUPLICATE:
+        writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, outcome, lead.id)
     return Settled(outcome, "", lead.id)
 
 
@@ -202,18 +226,18 @@ def _visited(d: Delivery, e: Entry, v: Visitor, writes: Writes) -> Settled:
     for key in v.visitors:
         if key not in writes.visitors:
             writes.visitors[key] = writes.links[key] = person_id
-    if v.origin is not None:
-        lead.sequence += 1
-        writes.touches.append(
-            store.Touch(v.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, v.origin)
-        )
-        writes.events.append(
-            events.touch_recorded(
-                d, e, v, origin=v.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features
-            )
-        )
-        _clicked(d, e, v, lead, origin_clicks=v.origin.click_ids, writes=writes)
-        writes.changed[lead.id] = lead
+    if v.origin is None:
+        # It brings no touch by which its body is found when the person is forgotten; as a repeat it is found.
+        return Settled(Outcome.DUPLICATE, "", lead.id)
+    lead.sequence += 1
+    writes.touches.append(
+        store.Touch(v.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, v.origin)
+    )
+    writes.events.append(
+        events.touch_recorded(d, e, v, origin=v.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
+    )
+    _clicked(d, e, v, lead, origin_clicks=v.origin.click_ids, writes=writes)
+    writes.changed[lead.id] = lead
     writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.TOUCH_ONLY, lead.id)
     return Settled(Outcome.TOUCH_ONLY, "", lead.id)
 
@@ -272,6 +296,14 @@ def _one_already(proposed: store.ProposedMerge, writes: Writes, whole: Families)
     return low is not None and high is not None and whole.root(low.id) == whole.root(high.id)
 
 
+def _fact_told(d: Delivery, e: Entry, p: Person, lead: store.Lead, writes: Writes) -> Settled:
+    # The lead's own version and contact stay: the fact is about it and has a keeper of its own.
+    assert p.fact is not None  # noqa: S101 - asked by the caller
+    writes.events.append(events.fact_imported(d, e, p, p.fact, lead_id=lead.id))
+    writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.MATCHED, lead.id)
+    return Settled(Outcome.MATCHED, "", lead.id)
+
+
 def _created(d: Delivery, e: Entry, p: Person, person_id: str, writes: Writes) -> store.Lead:
     lead = store.Lead(
         id=p.lead_id,
@@ -324,6 +356,14 @@ def result_of(d: Delivery, settled: Sequence[Settled]) -> Result:
         reason=next((s.reason for s in settled if s.reason), ""),
         lead_ids=tuple(s.lead_id for s in settled),
     )
+
+
+def _without(d: Delivery, firsts: Mapping[tuple[str, str], store.FirstEntry], gone: set[str]) -> Delivery:
+    firsts_of = [firsts.get((d.source_id, e.key)) for e in d.entries]
+    ordinals = {n for n, first in enumerate(firsts_of) if first is not None and first.lead_id in gone}
+    if not ordinals or d.body is None:
+        return d
+    return replace(d, body=without(d.body, entries=len(d.entries), ordinals=ordinals))
 
 
 def lock_of(key: str) -> int:

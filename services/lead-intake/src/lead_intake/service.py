@@ -7,9 +7,12 @@ from types import MappingProxyType
 from baton_kit.runtime import Service
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
+from lead_intake.erasing.erase import forget_for_ever
 from lead_intake.fetching import fetch, reconcile
 from lead_intake.grouping import restate
+from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.identity.shared import share_for_ever
+from lead_intake.importing import run
 from lead_intake.ledger import bodies, count, replay
 from lead_intake.listener import create_public
 from lead_intake.merging.propose import propose_for_ever
@@ -80,6 +83,7 @@ SERVICE: Service[App] = Service(
     create_api=create_api,
     create_public=create_public,
     worker_notes=MappingProxyType({"ledger": count.note}),
+    subscriptions=SUBSCRIPTIONS,
     api_tasks=MappingProxyType({"sources": keep_sources_fresh, "refusals": write_refusals}),
     worker_tasks=MappingProxyType(
         {
@@ -94,6 +98,9 @@ SERVICE: Service[App] = Service(
             "replay": replay_receipts,
             "ledger": count_ledger,
             "bodies": empty_bodies,
+            "forget": forget_for_ever,
+            "imports": run.advance_for_ever,
+            "imports.forget": run.forget_for_ever,
         }
     ),
 )

@@ -29,6 +29,10 @@ class IntakeSettings(ServiceSettings):
     body_days: int = Field(default=30, ge=1, le=90)
     waiting_body_days: int = Field(default=90, ge=1, le=90)
     unproven_body_days: int = Field(default=7, ge=1, le=90)
+    erasure_sweep_hours: float = Field(default=25, ge=0, le=720)
+    """How long after an erasure its tombstone is written once more: longer than the contact topic's compaction lag."""
+    erasure_poll_seconds: float = Field(default=30, gt=0, le=3600)
+    """How often the worker looks for erasures to finish or to sweep."""
     provider_urls: Mapping[str, str] = Field(default_factory=dict)
     provider_urls_anywhere: bool = False
     fetch_age_limit_hours: int = Field(default=168, ge=1, le=24 * 60)
@@ -37,6 +41,10 @@ class IntakeSettings(ServiceSettings):
     fetches_at_once: int = Field(default=16, ge=1, le=200)
     shared_key_names: int = Field(default=3, ge=1, le=1_000)
     shared_key_days: int = Field(default=30, ge=1, le=3_650)
+    import_max_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
+    """The largest export that is taken in."""
+    import_poll_seconds: float = Field(default=1.0, gt=0, le=60)
+    """How often the worker looks for exports that were handed in."""
 
     @model_validator(mode="after")
     def _provider_urls_stay_here(self) -> IntakeSettings:

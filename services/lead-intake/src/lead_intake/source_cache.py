@@ -20,6 +20,8 @@ from lead_intake.grouping import store as grouping_store
 from lead_intake.identity.shared import shared_keys
 
 REFRESH_S = 0.5
+IMPORT = "import"
+"""The provider of exports that were imported."""
 
 
 class SourceCache:
@@ -64,7 +66,8 @@ class SourceCache:
                 continue
             shown.setdefault(source_id, {})[name] = opened
         self._shared = shared
-        self._sources = {row.id: self.opened(row, shown.get(row.id, {})) for row in rows}
+        # An import is a source of the ledger without a door.
+        self._sources = {row.id: self.opened(row, shown.get(row.id, {})) for row in rows if row.provider != IMPORT}
         self._by_token = {(s.provider, s.token_digest): s for s in self._sources.values() if s.token_digest}
         self._version = version
 

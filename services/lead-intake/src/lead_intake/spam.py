@@ -93,8 +93,12 @@ class Rates:
         if a_minute and self.count(f"source:{delivery.source_id}", at, seconds=60) > a_minute:
             return SPAM.SOURCE_RATE
         if an_hour:
+            # Not by other keys: a system that sends each change of a record names its id as often as it changes.
             for key in entry.person.identities:
-                if self.count(f"{delivery.source_id}\n{key}", at, seconds=3_600) > an_hour:
+                if (
+                    key.startswith(("email:", "phone:"))
+                    and self.count(f"{delivery.source_id}\n{key}", at, seconds=3_600) > an_hour
+                ):
                     return SPAM.ADDRESS_RATE
         self._passed[once] = None
         if len(self._passed) > self._most:

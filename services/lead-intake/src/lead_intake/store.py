@@ -416,7 +416,8 @@ async def receipt(tx: Tx, id: str) -> tuple[Mapping[str, Any], list[Mapping[str,
     if row is None:
         return None
     entries = await connection.fetch(
-        "SELECT ordinal, key, outcome, reason, lead_id::text, first_receipt_id::text FROM receipt_entry "
+        "SELECT ordinal, key, outcome, reason, lead_id::text, first_receipt_id::text, "
+        "EXISTS (SELECT FROM erased_lead x WHERE x.lead_id = receipt_entry.lead_id::text) AS erased FROM receipt_entry "
         "WHERE receipt_id = $1::uuid ORDER BY ordinal",
         id,
     )
@@ -467,8 +468,12 @@ async def touches(tx: Tx, lead_ids: Sequence[str]) -> list[Mapping[str, Any]]:
 
 
 async def contact(tx: Tx, lead_id: str) -> ContactChanged | None:
-    """The contact of a lead."""
-    data = await (await raw(tx)).fetchval("SELECT data FROM contact WHERE lead_id = $1::uuid", lead_id)
+    """The contact of a lead; of a forgotten person there is none, also where a restored row still waits to go."""
+    data = await (await raw(tx)).fetchval(
+        "SELECT data FROM contact WHERE lead_id = $1::uuid "
+        "AND NOT EXISTS (SELECT FROM erased_lead WHERE lead_id = $1::uuid::text)",
+        lead_id,
+    )
     return None if data is None else ContactChanged.FromString(data)
 
 

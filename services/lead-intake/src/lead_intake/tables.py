@@ -25,10 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
+from baton_kit.forgotten import add_forgotten_table
 from baton_kit.tables import add_edges_table, add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
+erased_lead = add_forgotten_table(metadata)
 
 
 def _text(name: str) -> Column[Any]:
@@ -111,6 +113,12 @@ receipt_entry = Table(
         "key",
         unique=True,
         postgresql_where=text("outcome IN ('created', 'matched', 'touch_only', 'pending')"),
+    ),
+    Index("receipt_entry_repeats", "lead_id", postgresql_where=text("outcome = 'duplicate'")),
+    Index(
+        "receipt_entry_leadless",
+        "receipt_id",
+        postgresql_where=text("lead_id IS NULL AND outcome <> 'refused'"),
     ),
 )
 """One row an entry with its outcome; the partial unique index is what makes a repeat a repeat."""
@@ -311,6 +319,16 @@ key_name = Table(
 )
 """Digests of the names that a key came with, where they differed."""
 
+lead_search = Table(
+    "lead_search",
+    metadata,
+    Column("lead_id", UUID(as_uuid=False), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("words", Text, nullable=False),
+    Index("lead_search_words", "words", postgresql_using="gin", postgresql_ops={"words": "gin_trgm_ops"}),
+)
+"""The words by which a lead is found, of the contact's version `sequence`."""
+
 source_credential = Table(
     "source_credential",
     metadata,
@@ -509,3 +527,73 @@ replay = Table(
     Index("replay_open", "id", postgresql_where=text("state = 'running'")),
 )
 """A replay of many receipts; its place moves in the transaction of each receipt."""
+
+import_file = Table(
+    "import_file",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("source_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("layout", JSONB, nullable=False),
+    Column("layout_digest", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("trial", Text),
+    Column("state", Text, nullable=False),
+    _text("reason"),
+    Column("received", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("header", JSONB),
+    Column("counts", JSONB, nullable=False),
+    _time("created_at"),
+    Column("finished_at", DateTime(timezone=True)),
+    Index("import_file_waiting", "source_id", "id", postgresql_where=text("state IN ('waiting', 'running')")),
+    Index("import_file_digest", "source_id", "digest"),
+)
+"""An export that was handed in, and how far it is worked through (`position` in bytes, `records` of the file)."""
+
+import_part = Table(
+    "import_part",
+    metadata,
+    Column("import_id", UUID(as_uuid=False), ForeignKey("import_file.id", ondelete="CASCADE"), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("import_id", "position", name="import_part_pkey"),
+)
+"""The bytes of an export until it is done."""
+
+import_error = Table(
+    "import_error",
+    metadata,
+    Column("import_id", UUID(as_uuid=False), ForeignKey("import_file.id", ondelete="CASCADE"), nullable=False),
+    Column("record", BigInteger, nullable=False),
+    _text("column_name"),
+    Column("code", Text, nullable=False),
+    PrimaryKeyConstraint("import_id", "record", name="import_error_pkey"),
+)
+"""A row that was not taken: its number, why, and the column to blame; never what stands there."""
+
+import_trial = Table(
+    "import_trial",
+    metadata,
+    Column("trial", Text, nullable=False),
+    Column("key", BigInteger, nullable=False),
+    _time("noted_at"),
+    PrimaryKeyConstraint("trial", "key", name="import_trial_pkey"),
+    Index("import_trial_age", "noted_at"),
+)
+"""What a dry run would have made so far (64 bits of a hash), so that its later rows and files find it."""
+
+import_campaign = Table(
+    "import_campaign",
+    metadata,
+    Column("source_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    _text("utm_source"),
+    _text("utm_medium"),
+    _text("utm_campaign"),
+    PrimaryKeyConstraint("source_id", "id", name="import_campaign_pkey"),
+)
+"""Campaigns of an export, for the rows that name them by id."""

@@ -54,6 +54,10 @@ class Origin:
         return site_of_host(self.referrer_host)
 
 
+NOWHERE = Origin("", "", "", "", "", "", "", "", "", "", "", ())
+"""Of what is no touch."""
+
+
 def origin_of(inquiry: Inquiry, *, kind: str = "form", rules: ChannelRules = DEFAULT_RULES) -> Origin:
     """What the fields say; what they leave open is read from the query of the landing page's address.
 

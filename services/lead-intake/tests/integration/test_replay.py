@@ -260,7 +260,7 @@ async def test_any_parts_replayed_in_any_order_any_number_of_times_settle_each_e
     changed = await intake.api.patch("/v1/sources/form", json={"rotate_token": True})
     url, salt = changed.json()["webhook_url"], os.urandom(4).hex()
     async with intake.db.begin() as tx:
-        await (await raw(tx)).execute(f"TRUNCATE {', '.join(WRITTEN)}, outbox, receipt_request")
+        await (await raw(tx)).execute(f"TRUNCATE {', '.join(WRITTEN)}, outbox, receipt_request CASCADE")
     receipts = []
     for batch in batches:
         records = ",".join(

@@ -203,3 +203,38 @@ async def test_who_is_never_identified_is_forgotten(intake: Harness[App]) -> Non
     await stitched(intake)
     assert len(await touches(intake)) == 1
     assert await balanced(intake)
+
+
+@pytest.mark.parametrize("first", ["stitched", "waiting"])
+async def test_a_forgotten_person_s_visits_are_gone_and_found_by_nobody(intake: Harness[App], first: str) -> None:
+    key = await tracker(intake)
+    await call(intake, "batch", key, {"batch": [page(1), page(2, anonymousId="stranger")]})
+    await call(intake, "page", key, page(1))  # a repeat, while nobody is known
+    await call(intake, "page", key, page(3, "/?gclid=test-gclid-AbC", userId="u-1"))
+    await call(intake, "page", key, page(4, anonymousId="second-device", userId="u-1"))
+    await call(intake, "identify", key, identify())
+    await call(intake, "identify", key, identify(8, traits={"name": "Anna P."}))  # known, and no touch
+    if first == "stitched":
+        await stitched(intake)
+    [lead] = await intake.fetch("SELECT id::text FROM lead")
+
+    answer = await intake.api.post(f"/v1/leads/{lead['id']}/erase", json={}, headers={"Idempotency-Key": "e"})
+    assert answer.status_code == 200, answer.text
+    removed = answer.json()["items"][0]["removed"]
+    assert (removed["visit"], removed["visitor"], removed["stitch"]) == (
+        (0, 3, 0) if first == "stitched" else (3, 1, 1)
+    )
+    await intake.new_events()
+    await stitched(intake)
+    assert await intake.new_events() == []
+    left = b" ".join(r["body"] for r in await intake.fetch("SELECT body FROM receipt WHERE body IS NOT NULL"))
+    assert b"stranger" in left
+    assert [mark for mark in (VISITOR, "second-device", "AbC", "Anna") if mark.encode() in left] == []
+    assert [r["anonymous_key"] for r in await intake.fetch("SELECT anonymous_key FROM visit")] == ["anonymous:stranger"]
+
+    # Whoever comes next under the same ids is somebody else.
+    await call(intake, "page", key, page(5))
+    await call(intake, "page", key, page(6, anonymousId="second-device"))
+    await stitched(intake)
+    assert await intake.new_events() == []
+    assert await balanced(intake)

@@ -116,13 +116,15 @@ def _codes() -> Iterator[tuple[str, str]]:
     """Every reason code that stands in the source text, with its place."""
     root = Path(lead_intake.__file__).parent
     for path in sorted(root.rglob("*.py")):
-        if "migrations" in path.parts or path.name == "reasons.py":
+        # The refusals of a merge are sentences to the person who asked for it, and no codes.
+        if {"migrations", "merging"} & set(path.parts) or path.name == "reasons.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
                 continue
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            wanted = {"Unparsable": 0, "Refused": 1, "Impossible": 0, "NotThere": 0}
+            # The door's refusal names its answer first, an import's the reason.
+            wanted = {"Unparsable": 0, "Refused": int("importing" not in path.parts), "Impossible": 0, "NotThere": 0}
             entries = ("Inquiry", "Entry", "unreadable", "refusal", "quarantine")
             found = [k.value for k in node.keywords if k.arg in ("quarantined", "refused")]
             found += [k.value for k in node.keywords if k.arg == "reason" and name in entries]

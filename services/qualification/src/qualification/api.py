@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from baton_kit import forgotten
 from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
@@ -560,7 +561,8 @@ class DecisionReport(BaseModel):
     decisions: int
     qualified: int = Field(description="Handoffs, each cycle of a lead counted.")
     by_outcome: dict[str, int] = Field(
-        description="Leads by latest outcome; `waiting` for a first agreement, `early` touches, `test` leads besides."
+        description="Leads by latest outcome; `waiting` for a first agreement, `early` touches, `test` leads besides, "
+        "`history` known from imports only."
     )
     by_rule: list[RuleCount]
 
@@ -575,6 +577,7 @@ async def lead_timeline(request: Request, lead_id: LeadId, caller: Caller = requ
     async with app.db.begin() as tx:
         decisions = await store.decisions_of(tx, lead_id, before=None, limit=200)
         handed_over = await store.qualified_of(tx, lead_id)
+        gone = await forgotten.one(tx, lead_id)
         if not decisions and not await store.lead_exists(tx, lead_id):
             raise _not_found("lead")
     items = [_decision_item(row) for row in reversed(decisions)]
@@ -588,6 +591,16 @@ async def lead_timeline(request: Request, lead_id: LeadId, caller: Caller = requ
         )
         for row in handed_over
     ]
+    if gone is not None:
+        items.append(
+            TimelineItem(
+                at=gone["erased_at"],
+                service="qualification",
+                kind="erased",
+                title="The person was forgotten; decisions stay",
+                detail={"erasure_id": gone["erasure_id"]},
+            )
+        )
     items.sort(key=lambda item: item.at)  # stable: a handoff stays behind its decision
     return Timeline(lead_id=lead_id, as_of=app.clock.now().astimezone(UTC), items=items)
 

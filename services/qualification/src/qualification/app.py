@@ -10,6 +10,7 @@ from baton import catalogue
 from baton_kit.api import create_fastapi
 from baton_kit.clock import Clock, SystemClock
 from baton_kit.db import Database, open_database
+from baton_kit.erasure_log import create_router
 from baton_kit.outbox import Outbox
 from qualification.judges import Judges
 from qualification.settings import Settings
@@ -51,6 +52,6 @@ def create_api(app: App) -> FastAPI:
         title="Baton qualification",
         version="1",
         description="The agreement of marketing and sales, and every decision made under it.",
-        routers=[api.router],
+        routers=[api.router, create_router()],
         subscriptions=[SUBSCRIPTION],
     )

@@ -15,6 +15,8 @@ class CycleState(StrEnum):
     QUALIFIED = "qualified"
     REJECTED = "rejected"
     RECYCLED = "recycled"
+    HISTORY = "history"
+    """Known from an export of the past only: kept for backtests, not judged, until the person comes by itself."""
 
     @property
     def ended(self) -> bool:
@@ -54,7 +56,8 @@ class Lead(NamedTuple):
     @property
     def judged(self) -> bool:
         """Whether decisions are made about the lead now. Test leads are never judged, so never handed over."""
-        return self.created_at is not None and not self.test and not self.state.ended
+        waits = self.state.ended or self.state is CycleState.HISTORY
+        return self.created_at is not None and not self.test and not waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,11 @@ def after_feedback(lead: Lead, answers: Iterable[Feedback]) -> Lead:
         else:
             lead = lead._replace(state=CycleState.QUALIFIED, next_change_at=None)
     return lead
+
+
+def told(lead: Lead, *, imported: bool) -> Lead:
+    """Return the lead after an event: the first one that was not imported opens the cycle of a lead of the past."""
+    return lead if imported or lead.state is not CycleState.HISTORY else lead._replace(state=CycleState.OPEN)
 
 
 def begun_again(lead: Lead, touches: Sequence[SeenTouch]) -> Lead:

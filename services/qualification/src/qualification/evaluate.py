@@ -44,7 +44,8 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[Moved]]) -> 
 
     Each lead gets one decision a batch, however much happened to it. Nothing is emitted for a lead whose outcome and
     score did not change. A touch that came before its lead is kept and counts once the lead is there. Leads that were
-    merged are decided about together, under the canonical one; each keeps what came under its own id.
+    merged are decided about together, under the canonical one; each keeps what came under its own id. What was imported
+    from the past is kept and decides nothing: it counts when the person comes by itself.
     """
     # 1. Neither the version that governs nor who belongs to whom may change while decisions are made.
     merges = [e.body for e in received if isinstance(e.body, LeadMerged | LeadUnmerged)]
@@ -62,9 +63,12 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[Moved]]) -> 
 
     # 2. What the events say of each lead.
     known = set(leads)
+    judged = {i for i, lead in leads.items() if lead.judged}
     arrived: list[tuple[str, SeenTouch]] = []
     for body in moves:
-        lead = leads.get(body.lead_id) or cycle.after_feedback(Lead(body.lead_id), answers.get(body.lead_id, ()))
+        lead = leads.get(body.lead_id) or cycle.after_feedback(
+            Lead(body.lead_id, state=CycleState.HISTORY), answers.get(body.lead_id, ())
+        )
         if isinstance(body, TouchRecorded):
             arrived.append((lead.id, _seen(body)))
         leads[lead.id] = _told(lead, body)
@@ -73,11 +77,16 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[Moved]]) -> 
     at = app.clock.now()
     touches = await store.newest_touches(tx, sorted(known), since=at - LONGEST_WINDOW)
     await store.insert_touches(tx, arrived)
-    alone = {i: lead for i, lead in leads.items() if len(whole.members(i)) == 1}
+    # What was imported decides nothing, unless a live touch was waiting for it: lanes have no order among each other.
+    moved = parted | {body.lead_id for body in moves if not body.imported}
+    moved |= {i for i, lead in leads.items() if lead.judged and i not in judged}
+    moved = {i for i in leads if not moved.isdisjoint(whole.members(i))}
+    await store.write_leads(tx, [lead for i, lead in leads.items() if i not in moved])
+    alone = {i: lead for i, lead in leads.items() if i in moved and len(whole.members(i)) == 1}
     await decide(tx, app, alone, touches=_merged(touches, arrived), at=at, kind="decision", known=known)
-    if len(alone) < len(leads):
-        await store.write_leads(tx, [lead for i, lead in leads.items() if i not in alone])
-        await decide_persons(tx, app, whole, leads.keys() - alone.keys(), kind="decision")
+    if len(alone) < len(moved):
+        await store.write_leads(tx, [leads[i] for i in moved - alone.keys()])
+        await decide_persons(tx, app, whole, moved - alone.keys(), kind="decision")
 
 
 async def feedback_arrived(tx: Tx, app: App, received: Sequence[Received[SalesFeedback]]) -> None:
@@ -323,6 +332,7 @@ def _lead_id(body: LeadCreated | TouchRecorded) -> str:
 
 def _told(lead: Lead, body: LeadCreated | TouchRecorded) -> Lead:
     """Return the lead with what an event says of it: the features with the highest sequence count."""
+    lead = cycle.told(lead, imported=body.imported)
     newer = body.HasField("features") and body.sequence > lead.features_sequence
     created_at = lead.created_at
     if created_at is None and isinstance(body, LeadCreated):

@@ -1,10 +1,10 @@
 """Which event goes to which use case. Read this file first."""
 
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
-from qualification import evaluate
+from qualification import evaluate, forget
 from qualification.app import App
 from qualification.merging import rest
 
@@ -16,12 +16,13 @@ HANDLERS: Handlers[App] = {
     LeadMerged: evaluate.leads_moved,
     LeadUnmerged: evaluate.leads_moved,
     SalesFeedback: evaluate.feedback_arrived,
+    LeadErased: forget.leads_erased,
     HandoffChanged: rest.handoffs_changed,
 }
 
 SUBSCRIPTION: Subscription[App] = Subscription(
     group="qualification.decide",
-    topics=("baton.lead.v1", "baton.sales.v1"),
+    topics=("baton.lead.v1", "baton.sales.v1", "baton.erasure.v1"),
     handlers=HANDLERS,
     # A deal's outcome is evidence for later amendments; the topic keeps it for ever, so nothing is lost meanwhile.
     # The channel among a lead's features is the one it came by: a decision stays what it was when reports are restated.

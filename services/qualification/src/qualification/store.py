@@ -592,9 +592,10 @@ async def people(tx: Tx, *, after: str | None, limit: int) -> list[PersonRow]:
 
 
 async def outcome_counts(tx: Tx) -> dict[str, int]:
-    """Return leads by their latest outcome; `waiting` are not decided yet, `test` never will be."""
+    """Return leads by their latest outcome; `waiting` are not decided yet, `test` and `history` never will be."""
     rows = await (await raw(tx)).fetch(
-        "SELECT CASE WHEN test THEN 'test' WHEN created_at IS NULL THEN 'early' ELSE coalesce(outcome, 'waiting') END, "
+        "SELECT CASE WHEN test THEN 'test' WHEN created_at IS NULL THEN 'early' "
+        "WHEN cycle_state = 'history' THEN 'history' ELSE coalesce(outcome, 'waiting') END, "
         "count(*) FROM lead GROUP BY 1"
     )
     return {row[0]: row[1] for row in rows}

@@ -16,10 +16,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from baton_kit.forgotten import add_forgotten_table
 from baton_kit.tables import add_edges_table, add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
+erased_lead = add_forgotten_table(metadata)
 
 TIME = DateTime(timezone=True)
 

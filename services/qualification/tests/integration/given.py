@@ -36,13 +36,22 @@ def _at(at: datetime) -> Timestamp:
     return stamp
 
 
-def created(lead_id: str, *, at: datetime = START, sequence: int = 1, test: bool = False, **features: Any) -> Event:
+def created(
+    lead_id: str,
+    *,
+    at: datetime = START,
+    sequence: int = 1,
+    test: bool = False,
+    imported: bool = False,
+    **features: Any,
+) -> Event:
     body = lead_pb2.LeadCreated(
         lead_id=lead_id,
         sequence=sequence,
         occurred_at=_at(at),
         features=lead_pb2.LeadFeatures(tables_version=1, **features),
         test=test,
+        imported=imported,
     )
     return event(body, key=lead_id, occurred_at=at)
 
@@ -80,6 +89,7 @@ def answered(
     return_at: datetime | None = None,
     reason: str = "not_now",
     sequence: int = 2,
+    imported: bool = False,
 ) -> Event:
     body = sales_pb2.SalesFeedback(
         feedback_id=new_id(),
@@ -92,6 +102,7 @@ def answered(
         reason=reason,
         reason_family="timing",
         return_at=_at(return_at) if return_at else None,
+        imported=imported,
     )
     return event(body, key=lead_id, occurred_at=at)
 

@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from baton_kit.api import create_fastapi
+from baton_kit.erasure_log import create_router
 from sales_feedback import timeline
 from sales_feedback.app import App
 from sales_feedback.crms import api as crms
@@ -20,6 +21,6 @@ def create_api(app: App) -> FastAPI:
         title="Baton sales-feedback",
         version=VERSION,
         description="Hands qualified leads to sales and takes their answers, contacts and deals back.",
-        routers=[handoffs.router, deals.router, crms.router, timeline.router],
+        routers=[handoffs.router, deals.router, crms.router, timeline.router, create_router()],
         subscriptions=SUBSCRIPTIONS,
     )

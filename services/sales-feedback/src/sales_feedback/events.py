@@ -14,6 +14,7 @@ from baton.sales.v1 import sales_pb2
 from baton_kit.envelope import Event, event
 from sales_feedback.deals.deal import DealMoved, Outcome
 from sales_feedback.handoffs.handoff import Answer, Change, Feedback, Means, Stamp, State
+from sales_feedback.history.answer import PastAnswer
 from sales_feedback.ids import derived_id
 
 _STATES = {state: sales_pb2.HandoffState.Value(f"HANDOFF_STATE_{state.name}") for state in State}
@@ -74,6 +75,22 @@ def sales_feedback(feedback: Feedback, *, note_id: str | None) -> Event:
     return _event(body, handoff.lead_id, at=feedback.occurred_at)
 
 
+def past_feedback(answer: PastAnswer) -> Event:
+    """SalesFeedback of the time before Baton: no handoff, cycle 0, so that it ends no cycle."""
+    body = sales_pb2.SalesFeedback(
+        feedback_id=answer.id,
+        lead_id=answer.lead_id,
+        sequence=1,
+        occurred_at=_timestamp(answer.occurred_at),
+        kind=_KINDS[answer.kind],
+        reason=answer.reason or "",
+        reason_family=answer.reason_family or "",
+        reached=answer.reached,
+        imported=True,
+    )
+    return _event(body, answer.lead_id, at=answer.occurred_at)
+
+
 def deal_closed(moved: DealMoved, *, stamp: Stamp | None) -> Event | None:
     """DealClosed for a close, a correction or a reopening; None for what it does not tell."""
     if moved.outcome is None:
@@ -96,6 +113,8 @@ def deal_closed(moved: DealMoved, *, stamp: Stamp | None) -> Event | None:
         product=deal.product or "",
         crm=deal.crm,
         agreement=_stamp(stamp) if stamp else None,
+        # Only exports bring deals that nobody was handed.
+        imported=deal.handoff_id is None,
     )
     return _event(body, deal.lead_id, at=moved.occurred_at)
 

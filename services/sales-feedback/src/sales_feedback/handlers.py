@@ -2,11 +2,14 @@
 
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.contact_pb2 import ContactChanged
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
+from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton_kit.apply import Subscription
 from sales_feedback.app import App
+from sales_feedback.erasing import erase
 from sales_feedback.handoffs import contact, offer
+from sales_feedback.history import keep
 from sales_feedback.merging import follow
 
 QUALIFIED: Subscription[App] = Subscription(
@@ -25,6 +28,21 @@ CONTACTS: Subscription[App] = Subscription(
     gather_seconds=0.05,  # a rep reads it seconds later
 )
 
+# Apart from the contacts: one of them that is parked must not hold up that its person is forgotten.
+ERASURES: Subscription[App] = Subscription(
+    group="sales-feedback.erase",
+    topics=("baton.erasure.v1",),
+    handlers={LeadErased: erase.leads_erased},
+)
+
+
+# On a topic of its own: a hundred thousand deals of the past hold up no lead of today.
+HISTORY: Subscription[App] = Subscription(
+    group="sales-feedback.history",
+    topics=("baton.history.v1",),
+    handlers={DealImported: keep.deals_imported, FeedbackImported: keep.feedback_imported},
+)
+
 MERGES: Subscription[App] = Subscription(
     group="sales-feedback.merge",
     topics=("baton.lead.v1",),
@@ -33,4 +51,4 @@ MERGES: Subscription[App] = Subscription(
     ignores=frozenset({LeadCreated, TouchRecorded, TouchRegrouped, ChannelRulesChanged, ChannelRulesRestated}),
 )
 
-SUBSCRIPTIONS = (QUALIFIED, CONTACTS, MERGES)
+SUBSCRIPTIONS = (QUALIFIED, CONTACTS, ERASURES, MERGES, HISTORY)

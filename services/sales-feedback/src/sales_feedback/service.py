@@ -5,6 +5,7 @@ from sales_feedback import tasks
 from sales_feedback.api import create_api
 from sales_feedback.app import App, open_app
 from sales_feedback.crms.webhook import create_public
+from sales_feedback.erasing.erase import forget_for_ever
 from sales_feedback.handlers import SUBSCRIPTIONS
 from sales_feedback.settings import Settings
 
@@ -16,5 +17,5 @@ SERVICE: Service[App] = Service(
     create_api=create_api,
     create_public=create_public,
     subscriptions=SUBSCRIPTIONS,
-    worker_tasks={"assign": tasks.assign, "settle": tasks.settle, "tidy": tasks.tidy},
+    worker_tasks={"assign": tasks.assign, "settle": tasks.settle, "tidy": tasks.tidy, "forget": forget_for_ever},
 )

@@ -21,10 +21,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from baton_kit.forgotten import add_forgotten_table
 from baton_kit.tables import add_edges_table, add_kit_tables
 
 metadata = MetaData()
 kit = add_kit_tables(metadata)
+erased_lead = add_forgotten_table(metadata)
 merge_edge = add_edges_table(metadata)
 
 
@@ -121,6 +123,20 @@ feedback = Table(
     _time("recorded_at", nullable=False),
     UniqueConstraint("handoff_id", "sequence", name="feedback_handoff_sequence"),
     Index("feedback_reason", "kind", "reason_family", "reason"),
+)
+
+# Answers of the time before Baton, from an export: there is no handoff they could belong to.
+imported_feedback = Table(
+    "imported_feedback",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("lead_id", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text),
+    Column("reason_family", Text),
+    Column("reached", Boolean, nullable=False),
+    _time("occurred_at", nullable=False),
+    _time("recorded_at", nullable=False),
 )
 
 # Free text of sales. It never leaves this table, and goes when the person is erased.

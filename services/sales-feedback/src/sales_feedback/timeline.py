@@ -6,10 +6,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from baton_kit import forgotten
 from baton_kit.edges import families_of
 from baton_kit.policy import Caller, requires
 from sales_feedback.deals import store as deal_store
 from sales_feedback.handoffs import store as handoff_store
+from sales_feedback.history import store as history_store
 from sales_feedback.http import Moment, PathId, app_of, problems
 
 router = APIRouter()
@@ -57,11 +59,23 @@ async def lead_timeline(request: Request, lead_id: PathId, caller: Caller = requ
         ids = [one.id for one in handoffs]
         changes = await handoff_store.history(tx, ids)
         told = await handoff_store.feedback_of(tx, ids)
+        gone = await forgotten.one(tx, lead_id)
         deals = await deal_store.history_of_leads(tx, members)
+        past = await history_store.answers_of_leads(tx, members)
     items = [_handoff_item(dict(row)) for row in changes]
     items += [_feedback_item(dict(row)) for row in told]
     items += [_deal_item(dict(row)) for row in deals]
+    items += [_past_item(dict(row)) for row in past]
     items.sort(key=lambda item: (item.at, item.detail["version"]))
+    if gone is not None:
+        items.append(
+            TimelineItem(
+                at=gone["erased_at"],
+                kind="erased",
+                title="Contact, notes and raw bodies were deleted",
+                detail={"erasure_id": gone["erasure_id"], "version": gone["sequence"]},
+            )
+        )
     return Timeline(lead_id=lead_id, as_of=app.clock.now(), items=items)
 
 
@@ -100,6 +114,17 @@ def _feedback_item(row: dict[str, Any]) -> TimelineItem:
         title=_FEEDBACK_TITLES[row["kind"]],
         detail=detail,
     )
+
+
+def _past_item(row: dict[str, Any]) -> TimelineItem:
+    """An answer of the time before Baton."""
+    return TimelineItem(
+        at=row["occurred_at"],
+        kind="contact" if row["kind"] == "contacted" else "feedback",
+        title=_FEEDBACK_TITLES[row["kind"]],
+        detail=_said({**row, "version": 0, "imported": True}, version="version", imported="imported", reason="reason",
+                     reason_family="reason_family", reached="reached"),
+    )  # fmt: skip
 
 
 def _deal_item(row: dict[str, Any]) -> TimelineItem:

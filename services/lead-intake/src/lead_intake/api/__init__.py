@@ -5,11 +5,15 @@ from fastapi import FastAPI
 from baton_kit.api import create_fastapi
 from lead_intake.api import leads, receipts, sources
 from lead_intake.app import App
+from lead_intake.erasing import api as erasing
 from lead_intake.fetching import api as fetching
 from lead_intake.grouping import api as grouping
+from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.identity import api as identity
+from lead_intake.importing import api as imports
 from lead_intake.ledger import api as ledger
 from lead_intake.merging import api as merging
+from lead_intake.searching import api as searching
 
 
 def create_api(app: App) -> FastAPI:
@@ -28,5 +32,9 @@ def create_api(app: App) -> FastAPI:
             merging.router,
             identity.router,
             grouping.router,
+            searching.router,
+            erasing.router,
+            imports.router,
         ],
+        subscriptions=SUBSCRIPTIONS,
     )

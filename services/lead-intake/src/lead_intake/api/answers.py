@@ -18,15 +18,15 @@ Moment = Annotated[
 ]
 SourceId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
-_PROBLEM = {"content": {"application/problem+json": {"schema": {"type": "object"}}}}
+PROBLEM_BODY: dict[str, Any] = {"content": {"application/problem+json": {"schema": {"type": "object"}}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "The request cannot be read", **_PROBLEM},
-    401: {"description": "An API key is needed", **_PROBLEM},
-    403: {"description": "The key does not allow this", **_PROBLEM},
-    404: {"description": "There is nothing here", **_PROBLEM},
-    409: {"description": "It stands otherwise", **_PROBLEM},
-    422: {"description": "The request is not valid", **_PROBLEM},
-    503: {"description": "The database is away", **_PROBLEM},
+    400: {"description": "The request cannot be read", **PROBLEM_BODY},
+    401: {"description": "An API key is needed", **PROBLEM_BODY},
+    403: {"description": "The key does not allow this", **PROBLEM_BODY},
+    404: {"description": "There is nothing here", **PROBLEM_BODY},
+    409: {"description": "It stands otherwise", **PROBLEM_BODY},
+    422: {"description": "The request is not valid", **PROBLEM_BODY},
+    503: {"description": "The database is away", **PROBLEM_BODY},
 }
 
 

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from baton.lead.v1.lead_pb2 import LeadFeatures
+from baton_kit import forgotten
 from baton_kit.edges import Families, families_of
 from baton_kit.pages import CursorParam, Limit, Page
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake import store
-from lead_intake.api.answers import PROBLEMS, Moment, app_of, before, page_of, plain
+from lead_intake.api.answers import PROBLEM_BODY, PROBLEMS, Moment, app_of, before, page_of, plain
 from lead_intake.merging import store as merge_store
 
 router = APIRouter()
@@ -132,12 +133,15 @@ async def get_lead(request: Request, id: UUID, caller: Caller = requires("leads:
     operation_id="get_contact",
     summary="Show the contact of a lead",
     tags=["contacts"],
-    responses=PROBLEMS,
+    responses=PROBLEMS | {410: {"description": "The person was forgotten", **PROBLEM_BODY}},
 )
 async def get_contact(request: Request, id: UUID, caller: Caller = requires("contacts:read")) -> dict[str, Any]:
     """The person behind a lead, as told so far."""
     async with app_of(request).db.begin() as tx:
         contact = await store.contact(tx, str(id))
+        gone = await forgotten.one(tx, str(id)) if contact is None else None
+    if gone is not None:
+        raise Problem(410, "The person was forgotten", detail="The erasure log says when and why.")
     if contact is None:
         raise Problem(404, "There is no such contact")
     return plain(contact)
@@ -154,6 +158,7 @@ async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("l
     """Creation, touches and merges of a lead and of all that were merged with it; empty where it is unknown."""
     app = app_of(request)
     async with app.db.begin() as tx:
+        gone = await forgotten.one(tx, str(id))
         whole = await families_of(tx, [str(id)])
         members = whole.members(str(id))
         rows = await store.leads_by_id(tx, members)
@@ -183,6 +188,15 @@ async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("l
         for row in rows
     ]
     merged = [item for row in merges for item in _merge_items(row)]
+    if gone is not None:
+        items.append(
+            TimelineItem(
+                at=gone["erased_at"],
+                kind="erased",
+                title="The person was forgotten",
+                detail={"erasure_id": gone["erasure_id"], "reason": gone["reason"]},
+            )
+        )
     items = sorted([*created, *items, *merged], key=lambda i: i.at)
     return Timeline(lead_id=str(id), as_of=app.clock.now(), items=items)
 

@@ -29,7 +29,7 @@ class ReceiptOut(BaseModel):
 
 
 class ReceiptEntry(BaseModel):
-    """An entry and how it ended; `first_receipt_id` is the receipt that it repeats."""
+    """An entry and how it ended; `first_receipt_id` is what it repeats, `erased` says that its person was forgotten."""
 
     ordinal: int
     key: str
@@ -37,6 +37,7 @@ class ReceiptEntry(BaseModel):
     reason: str
     lead_id: str | None
     first_receipt_id: str | None
+    erased: bool
 
 
 class ReceiptDetail(ReceiptOut):

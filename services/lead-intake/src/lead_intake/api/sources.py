@@ -263,6 +263,7 @@ async def add_secret(
     async with app.db.begin() as tx:
         await store.lock_source(tx, id)
         row = await source_row(tx, id)
+        check_source(row.provider, {}, {}, "", [], adding=False)
         if problem := PROVIDERS[row.provider].secret_problem(body.secret):
             raise _invalid([("/secret", problem)])
         if len(row.secrets) >= 10:

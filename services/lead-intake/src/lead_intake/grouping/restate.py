@@ -66,8 +66,8 @@ async def _regroup(tx: Tx, app: App, rules: ChannelRules, found: list[tuple[str,
     told: list[Event] = []
     raised: dict[str, int] = {}
     for touch, channel in decided:
-        # A lead that was forgotten has no version to raise; its touches keep counting in silence.
-        if channel == touch.channel or touch.lead_id not in sequences:
+        # Whose person was forgotten is told of like the others: the touch is a fact that stays.
+        if channel == touch.channel:
             continue
         raised[touch.lead_id] = raised.get(touch.lead_id, sequences[touch.lead_id]) + 1
         body = TouchRegrouped(

@@ -450,12 +450,14 @@ async def try_receipt(
 ) -> TriedOut:
     """Read a stored receipt under a mapping or settings that are not saved yet, and say what would differ."""
     app = app_of(request)
+    await app.sources.refresh()
     async with app.db.begin() as tx:
         receipt = await store.stored_receipt(tx, str(id))
-        if receipt is None:
-            raise Problem(404, "There is no such receipt")
-        row = await source_row(tx, receipt.source_id)
-    saved = app.sources.opened(row)
+    if receipt is None:
+        raise Problem(404, "There is no such receipt")
+    saved = app.sources.get(receipt.source_id)
+    if saved is None:
+        raise Problem(404, "There is no such source any more")
     candidate = _candidate(saved, body)
     incoming = replay.request_of(app, receipt)
     if incoming is None:

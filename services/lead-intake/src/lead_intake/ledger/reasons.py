@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from lead_intake.importing.row import CODES
 from lead_intake.spam import SPAM
 
 
@@ -186,7 +187,18 @@ _ALL: Final = (
            "Один и тот же адрес слишком часто за час.", _SPAM_RU),
 )  # fmt: skip
 
-REASONS: Final[Mapping[str, Reason]] = {reason.code: reason for reason in _ALL}
+_OF_IMPORTS: Final = {
+    code: Reason(
+        code, False,
+        f"A row of an export: {meaning}.",
+        "Correct the row, or import the leads it names first, then import the file again.",
+        "Строка выгрузки не принята.",
+        "Исправьте строку или сначала импортируйте лидов, затем импортируйте файл ещё раз.",
+    )
+    for code, meaning in CODES.items()
+}  # fmt: skip
+
+REASONS: Final[Mapping[str, Reason]] = _OF_IMPORTS | {reason.code: reason for reason in _ALL}
 
 UNKNOWN: Final = Reason(
     "unknown", True,

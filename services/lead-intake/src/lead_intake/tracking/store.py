@@ -120,7 +120,8 @@ async def lock_lead(tx: Tx, person_id: str) -> Lead | None:
     row = await (await raw(tx)).fetchrow(
         "SELECT l.id::text, l.person_id::text, l.source_id, l.receipt_id::text, l.created_at, l.sequence, l.told_at, "
         "l.features, c.data, c.sequence FROM lead l JOIN contact c ON c.lead_id = l.id "
-        "WHERE l.person_id = $1::uuid FOR UPDATE",
+        "WHERE l.person_id = $1::uuid AND NOT EXISTS (SELECT FROM erased_lead e WHERE e.lead_id = l.id::text) "
+        "FOR UPDATE",
         person_id,
     )
     if row is None:

@@ -79,8 +79,11 @@ def held(canonical: Lead, others: Iterable[Lead], touches: Sequence[SeenTouch], 
 def moved_on(canonical: Lead, others: Sequence[Lead], touches: Sequence[SeenTouch], *, resting: frozenset[str]) -> Lead:
     """The canonical lead in a new cycle, where its own handoff rests and the one that stood in for it has ended.
 
-    The customer came back after that end, so that there is something to hand over again.
+    The customer came back after that end, so that there is something to hand over again. A canonical lead of the past
+    is judged as soon as the person came by itself under another one.
     """
+    if canonical.state is CycleState.HISTORY and any(other.state is not CycleState.HISTORY for other in others):
+        canonical = canonical._replace(state=CycleState.OPEN)
     if canonical.state is not CycleState.QUALIFIED or canonical.id not in resting:
         return canonical
     ended = [other for other in others if other.id != canonical.id and other.state.ended]
@@ -112,7 +115,8 @@ def alone(lead: Lead, answers: Sequence[Feedback], touches: Sequence[SeenTouch],
     the lead's own; its sequence, features and times are its own already.
     """
     cycle = max((1, *past.handed_over))
-    state = CycleState.QUALIFIED if cycle in past.handed_over else CycleState.OPEN
+    unhanded = CycleState.HISTORY if lead.state is CycleState.HISTORY else CycleState.OPEN
+    state = CycleState.QUALIFIED if cycle in past.handed_over else unhanded
     fresh = lead._replace(cycle=cycle, state=state, ended_at=None, return_at=None, next_change_at=None)
     fresh = begun_again(after_feedback(fresh, answers), touches)
     last = (past.last or {}).get(fresh.cycle)

@@ -9,10 +9,13 @@ from qualification.merging.person import LastDecision, Past
 
 
 async def add_unknown_leads(tx: Tx, lead_ids: Sequence[str]) -> None:
-    """Give a row to each lead that an edge names before anything else of it came, so that it can be locked."""
+    """Give a row to each lead that an edge names before anything else of it came, so that it can be locked.
+
+    Like every lead of which nothing live was told so far, it begins as history.
+    """
     await (await raw(tx)).execute(
         "INSERT INTO lead (id, sequence, test, features, features_sequence, cycle, cycle_state) "
-        "SELECT id, 0, false, '{}'::jsonb, -1, 1, 'open' FROM unnest($1::text[]) AS l (id) ORDER BY id "
+        "SELECT id, 0, false, '{}'::jsonb, -1, 1, 'history' FROM unnest($1::text[]) AS l (id) ORDER BY id "
         "ON CONFLICT DO NOTHING",
         sorted(set(lead_ids)),
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from baton_kit import forgotten
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from baton_kit.ids import new_id
@@ -13,6 +14,7 @@ from sales_feedback.crms.crm import DIALECTS, Crm
 from sales_feedback.crms.seen import Entry, merge
 from sales_feedback.crms.settle import settle
 from sales_feedback.crms.store import StoredEntry
+from sales_feedback.erasing import store as erasing_store
 from sales_feedback.times import Unreadable
 
 _WEIGHT = ("quarantined", "pending", "applied", "duplicate", "ignored")
@@ -94,6 +96,9 @@ async def _settle_new(
         for id_, deal in known.items()
     ]
     outcomes = await settle(tx, app, crm, seen) if seen else {}
+    # What comes late of a forgotten person leaves no body behind.
+    gone = await forgotten.forgotten(tx, {one.lead_id for one in outcomes.values() if one.lead_id})
+    await erasing_store.empty_bodies(tx, sorted(gone))
     return {id_: (one.state, one.reason) for id_, one in outcomes.items()}
 
 

@@ -5,7 +5,7 @@ and idempotent, so that every order of the same deliveries ends in the same stat
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -47,6 +47,9 @@ class Mark:
 
 
 Seen = Mapping[Field, Mark]
+
+OTHER_WORDS = "(forgotten)"
+"""Stands where a reason in somebody's own words stood: it still is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,17 @@ def read(seen: Seen, mapping: crm_mapping.Mapping) -> Reading:
     )
     owner = values.get(Field.OWNER) or None
     return Reading(lead_id, target, opened_at, owner, latest, deleted)
+
+
+def without_free_text(seen: Seen, mapping: crm_mapping.Mapping) -> dict[Field, Mark]:
+    """The same without what a person of sales wrote in words; it means the same to `read`."""
+
+    def plain(name: Field, text: str) -> str:
+        if name is Field.REASON and text.strip() and text.strip() not in mapping.lost_reasons:
+            return OTHER_WORDS
+        return (_code(text) or "") if name is Field.PRODUCT else text
+
+    return {name: replace(mark, value=plain(name, mark.value)) for name, mark in seen.items()}
 
 
 def _state(values: Mapping[Field, str], mapping: crm_mapping.Mapping) -> DealState:

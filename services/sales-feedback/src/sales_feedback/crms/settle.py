@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from baton_kit import forgotten
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from sales_feedback.app import App
 from sales_feedback.crms import store
 from sales_feedback.crms.configured import get_crm
 from sales_feedback.crms.crm import Crm
-from sales_feedback.crms.seen import Reading, read
+from sales_feedback.crms.seen import Reading, read, without_free_text
 from sales_feedback.crms.store import CrmDeal
 from sales_feedback.deals import deal as machine
 from sales_feedback.deals import store as deal_store
@@ -33,6 +34,7 @@ async def settle(tx: Tx, app: App, crm: Crm, seen: Sequence[CrmDeal]) -> dict[st
     # 2. Locks in the order of the house: what the CRM said (held), handoffs, deals.
     before = await deal_store.find_in_crm(tx, crm.id, readings)
     leads = {reading.lead_id for reading in readings.values() if reading.lead_id}
+    gone = await forgotten.hold_shared(tx, leads)
     handoffs = await handoff_store.lock_of_leads(tx, leads | {deal.lead_id for deal in before.values()})
     deals = await deal_store.lock_in_crm(tx, crm.id, readings)
     failpoint("sales.settle.locked")
@@ -44,10 +46,15 @@ async def settle(tx: Tx, app: App, crm: Crm, seen: Sequence[CrmDeal]) -> dict[st
     moves: list[DealMoved] = []
     for one in seen:
         reading = readings[one.crm_deal_id]
-        state, reason = _standing(reading, handoffs)
+        deal = deals.get(one.crm_deal_id)
+        if deal is not None and deal.handoff_id is None and reading.lead_id in (None, deal.lead_id):
+            # Known from an export: its lead is known too, and need not have been handed over.
+            reading = replace(reading, lead_id=deal.lead_id)
+        state, reason = _standing(reading, handoffs, deal)
+        if reading.lead_id in gone:
+            one = replace(one, seen=without_free_text(one.seen, crm.mapping))
         outcomes[one.crm_deal_id] = replace(one, lead_id=reading.lead_id, state=state, reason=reason)
         if state == "settled":
-            deal = deals.get(one.crm_deal_id)
             moves += _moves(crm, one.crm_deal_id, reading, deal=deal, handoffs=handoffs, reps=reps)
 
     # 4. State and events.
@@ -79,12 +86,13 @@ async def settle_waiting(tx: Tx, app: App, *, limit: int = 200) -> int:
     return len(waiting)
 
 
-def _standing(reading: Reading, handoffs: Mapping[str, Sequence[Handoff]]) -> tuple[str, str | None]:
+def _standing(reading: Reading, handoffs: Mapping[str, Sequence[Handoff]], deal: Deal | None) -> tuple[str, str | None]:
     if reading.problem is not None:
         return "quarantined", reading.problem
     if reading.lead_id is None:
         return "pending", "the CRM has not named the lead of the deal yet"
-    if reading.lead_id not in handoffs:
+    past = deal is not None and deal.handoff_id is None and deal.lead_id == reading.lead_id
+    if reading.lead_id not in handoffs and not past:
         return "pending", "the lead of the deal has not been handed to sales yet"
     return "settled", None
 
@@ -102,6 +110,9 @@ def _moves(
     if target is None or at is None or lead_id is None or (deal is None and reading.deleted):
         return []
     target = replace(target, rep_id=reps.get(reading.owner or ""))
+    if deal is not None and deal.lead_id == lead_id:
+        moved = machine.follow(deal, target, at=at)
+        return [moved] if moved.deal != deal else []
     handoff = handoffs[lead_id][-1]
     if deal is None:
         new = Deal(
@@ -117,9 +128,6 @@ def _moves(
             crm_deal_id=crm_deal_id,
         )
         return [_next_version(machine.follow(new, target, at=at), after=new)]
-    if deal.lead_id == lead_id:
-        moved = machine.follow(deal, target, at=at)
-        return [moved] if moved.deal != deal else []
     # The CRM corrected the lead: nothing of a close counts for the former one any more.
     moves = [machine.reopen(deal, at=at)] if deal.state is not DealState.OPEN else []
     own = replace(moves[-1].deal if moves else deal, lead_id=lead_id, handoff_id=handoff.id)

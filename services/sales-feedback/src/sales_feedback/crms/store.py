@@ -12,7 +12,7 @@ from baton_kit.db import Tx
 from sales_feedback.arrays import among
 from sales_feedback.crms.mapping import Kind
 from sales_feedback.crms.seen import Field, Mark
-from sales_feedback.tables import crm, crm_deal, crm_entry, crm_receipt, deal, handoff
+from sales_feedback.tables import crm, crm_deal, crm_entry, crm_receipt, handoff
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,26 +207,6 @@ async def entries_of(tx: Tx, receipt_ids: Iterable[str]) -> dict[str, list[Store
     return found
 
 
-async def empty_bodies_of_leads(tx: Tx, lead_ids: Iterable[str]) -> None:
-    """Delete the raw bodies that spoke of the leads' deals: a deal's title names people."""
-    wanted = set(lead_ids)
-    if not wanted:
-        return
-    in_crm = select(crm_deal.c.crm_id, crm_deal.c.crm_deal_id).where(crm_deal.c.lead_id == among(wanted))
-    earlier = select(deal.c.crm_id, deal.c.crm_deal_id).where(
-        deal.c.lead_id == among(wanted), deal.c.crm_deal_id.is_not(None)
-    )
-    about = in_crm.union(earlier).subquery()
-    receipts = (
-        select(crm_entry.c.receipt_id)
-        .join(about, and_(about.c.crm_id == crm_entry.c.crm_id, about.c.crm_deal_id == crm_entry.c.crm_deal_id))
-        .scalar_subquery()
-    )
-    await tx.execute(
-        update(crm_receipt).where(crm_receipt.c.id.in_(receipts), crm_receipt.c.body.is_not(None)).values(body=None)
-    )
-
-
 async def empty_old_bodies(tx: Tx, *, settled_before: datetime, waiting_before: datetime) -> int:
     """Delete raw bodies past their time; what still waits is kept longer."""
     waiting = crm_receipt.c.state.in_(("pending", "quarantined"))
@@ -265,6 +245,18 @@ async def lock_deals(tx: Tx, crm_id: str, crm_deal_ids: Iterable[str], *, at: da
         .with_for_update()
     )
     return {row["crm_deal_id"]: _crm_deal_of(row) for row in rows.mappings()}
+
+
+async def deals_of_leads(tx: Tx, lead_ids: Iterable[str], *, lock: bool = False) -> list[CrmDeal]:
+    """What CRMs said of the leads' deals, in the order of the deals' ids."""
+    statement = (
+        select(crm_deal)
+        .where(crm_deal.c.lead_id == among(set(lead_ids)))
+        .order_by(crm_deal.c.crm_id, crm_deal.c.crm_deal_id)
+    )
+    if lock:
+        statement = statement.with_for_update()
+    return [_crm_deal_of(row) for row in (await tx.execute(statement)).mappings()]
 
 
 async def lock_waiting_deals(tx: Tx, *, limit: int) -> list[CrmDeal]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
+from baton_kit.outbox import Lane
 from sales_feedback import events
 from sales_feedback.app import App
 from sales_feedback.deals import store
@@ -14,7 +15,9 @@ from sales_feedback.handoffs.record import record as record_handoffs
 _STANDS_FOR = {DealState.OPEN: State.OPPORTUNITY, DealState.WON: State.WON, DealState.LOST: State.LOST}
 
 
-async def record(tx: Tx, app: App, moves: Sequence[DealMoved], handoffs: Mapping[str, Handoff]) -> None:
+async def record(
+    tx: Tx, app: App, moves: Sequence[DealMoved], handoffs: Mapping[str, Handoff], *, lane: Lane = Lane.LIVE
+) -> None:
     """Save new versions of deals whose handoffs (`handoffs`, by id) this transaction has locked.
 
     Each close, correction and reopening becomes one DealClosed; each handoff goes to where its deals stand now.
@@ -38,7 +41,7 @@ async def record(tx: Tx, app: App, moves: Sequence[DealMoved], handoffs: Mapping
         ],
     )
     told = [events.deal_closed(move, stamp=_stamp(move, handoffs)) for move in moves]
-    await app.outbox.append(tx, [event for event in told if event is not None])
+    await app.outbox.append(tx, [event for event in told if event is not None], lane=lane)
     failpoint("sales.deal.recorded")
 
 

@@ -271,14 +271,18 @@ async def get_handoff(
         detail = HandoffDetail(**view(found), history=[_change_view(dict(change)) for change in changes])
         if caller.may("contacts:read"):
             members = (await families_of(tx, [found.lead_id])).members(found.lead_id)
+            # A restored row of a forgotten person may still wait to go: it is shown to nobody.
+            gone = await store.erased_leads(tx, members)
             known = {
-                lead_id: _contact_view(body) for lead_id, body in (await store.contact_bodies(tx, members)).items()
+                lead_id: _contact_view(body)
+                for lead_id, body in (await store.contact_bodies(tx, members)).items()
+                if lead_id not in gone
             }
             detail.contact = known.pop(found.lead_id, None)
             detail.merged_contacts = list(known.values())
             detail.notes = [
                 NoteView(id=note["id"], text=note["text"], created_at=note["created_at"])
-                for note in await store.notes_of(tx, found.id)
+                for note in ([] if found.lead_id in gone else await store.notes_of(tx, found.id))
             ]
     response.headers["ETag"] = f'"{found.sequence}"'
     return detail

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from baton.lead.v1.contact_pb2 import ContactChanged
+from baton_kit import forgotten
 from baton_kit.db import Tx
 from baton_kit.envelope import Received
 from baton_kit.failpoint import failpoint
 from sales_feedback.app import App
-from sales_feedback.crms import store as crm_store
+from sales_feedback.erasing import store as erasing_store
 from sales_feedback.handoffs import store
 
 
@@ -24,8 +25,12 @@ async def contacts_changed(tx: Tx, app: App, events: Sequence[Received[ContactCh
         elif event.key not in latest or latest[event.key][0] < event.body.sequence:
             latest[event.key] = (event.body.sequence, event.body.SerializeToString(deterministic=True))
     now = app.clock.now()
-    await store.put_contacts(tx, {k: v for k, v in latest.items() if k not in erased}, at=now)
+    gone = await forgotten.hold_shared(tx, latest)
+    await store.put_contacts(tx, {k: v for k, v in latest.items() if k not in erased and k not in gone}, at=now)
     failpoint("sales.contact.kept")
-    await store.erase_contacts(tx, erased, at=now)
-    await crm_store.empty_bodies_of_leads(tx, erased)
+    if erased:
+        await erasing_store.lock_handoffs(tx, erased)
+        await erasing_store.empty_contacts(tx, erased, at=now)
+        await erasing_store.delete_notes(tx, erased)
+        await erasing_store.empty_bodies(tx, sorted(set(erased)))
     failpoint("sales.contact.erased")

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, bindparam, delete, func, select, update
+from sqlalchemy import RowMapping, and_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from baton_kit import forgotten
 from baton_kit.db import Tx
 from sales_feedback.arrays import among
 from sales_feedback.handoffs.handoff import Change, Feedback, Handoff, Stamp, State
@@ -279,34 +280,13 @@ async def put_contacts(tx: Tx, contacts: Mapping[str, tuple[int, bytes]], *, at:
     )
 
 
-async def erase_contacts(tx: Tx, lead_ids: Sequence[str], *, at: datetime) -> None:
-    """Empty the contacts for good and delete the notes about the leads."""
-    if not lead_ids:
-        return
-    rows = [
-        {"lead_id": lead_id, "sequence": 0, "body": None, "erased_at": at, "updated_at": at}
-        for lead_id in sorted(lead_ids)
-    ]
-    statement = insert(contact).values(rows)
-    await tx.execute(
-        statement.on_conflict_do_update(
-            index_elements=["lead_id"],
-            set_={
-                "body": None,
-                "erased_at": func.coalesce(contact.c.erased_at, statement.excluded.erased_at),
-                "updated_at": statement.excluded.updated_at,
-            },
-        )
-    )
-    await tx.execute(delete(note).where(note.c.lead_id == among(lead_ids)))
-
-
 async def erased_leads(tx: Tx, lead_ids: Iterable[str]) -> set[str]:
+    """Which leads have no person any more: by the log, or by a tombstone that came before it."""
     wanted = sorted(set(lead_ids))
     rows = await tx.execute(
         select(contact.c.lead_id).where(contact.c.lead_id == among(wanted), contact.c.erased_at.is_not(None))
     )
-    return set(rows.scalars())
+    return set(rows.scalars()) | await forgotten.forgotten(tx, wanted)
 
 
 async def contact_bodies(tx: Tx, lead_ids: Sequence[str]) -> dict[str, bytes]:

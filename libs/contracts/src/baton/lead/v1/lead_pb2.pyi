@@ -64,6 +64,7 @@ class LeadCreated(_message.Message):
     RECEIPT_ID_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     TEST_FIELD_NUMBER: _builtins.int
+    IMPORTED_FIELD_NUMBER: _builtins.int
     lead_id: _builtins.str
     sequence: _builtins.int
     """The version of the lead, raised by one with each event about it."""
@@ -75,6 +76,8 @@ class LeadCreated(_message.Message):
     """The receipt that created the lead (intake's ledger)."""
     test: _builtins.bool
     """The provider marked the delivery as a test."""
+    imported: _builtins.bool
+    """The lead came from an export of the past, not from a delivery: it is kept for reports and backtests, not handed over."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -91,10 +94,11 @@ class LeadCreated(_message.Message):
         receipt_id: _builtins.str = ...,
         features: Global___LeadFeatures | None = ...,
         test: _builtins.bool = ...,
+        imported: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "form_id", b"form_id", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "provider", b"provider", "receipt_id", b"receipt_id", "sequence", b"sequence", "source_id", b"source_id", "test", b"test"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "form_id", b"form_id", "imported", b"imported", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "provider", b"provider", "receipt_id", b"receipt_id", "sequence", b"sequence", "source_id", b"source_id", "test", b"test"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -125,6 +129,7 @@ class TouchRecorded(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     TEST_FIELD_NUMBER: _builtins.int
+    IMPORTED_FIELD_NUMBER: _builtins.int
     REFERRER_HOST_FIELD_NUMBER: _builtins.int
     CLICK_KINDS_FIELD_NUMBER: _builtins.int
     CHANNEL_RULES_VERSION_FIELD_NUMBER: _builtins.int
@@ -151,6 +156,8 @@ class TouchRecorded(_message.Message):
     source_id: _builtins.str
     provider: _builtins.str
     test: _builtins.bool
+    imported: _builtins.bool
+    """The touch came from an export of the past, not from a delivery."""
     referrer_host: _builtins.str
     """What else the channel was derived from: the host of the referring page, and the kinds of the click ids ("gclid");
     the ids themselves are the person's and stay with the contact.
@@ -193,6 +200,7 @@ class TouchRecorded(_message.Message):
         provider: _builtins.str = ...,
         features: Global___LeadFeatures | None = ...,
         test: _builtins.bool = ...,
+        imported: _builtins.bool = ...,
         referrer_host: _builtins.str = ...,
         click_kinds: _abc.Iterable[_builtins.str] | None = ...,
         channel_rules_version: _builtins.int = ...,
@@ -202,11 +210,62 @@ class TouchRecorded(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "ad_id", b"ad_id", "adgroup_id", b"adgroup_id", "campaign", b"campaign", "campaign_id", b"campaign_id", "channel", b"channel", "channel_rules_version", b"channel_rules_version", "click_kinds", b"click_kinds", "features", b"features", "form_id", b"form_id", "kind", b"kind", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "page", b"page", "provider", b"provider", "referrer_domain", b"referrer_domain", "referrer_host", b"referrer_host", "sequence", b"sequence", "source_id", b"source_id", "test", b"test", "touch_id", b"touch_id", "utm_campaign", b"utm_campaign", "utm_medium", b"utm_medium", "utm_source", b"utm_source", "within_visit", b"within_visit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "ad_id", b"ad_id", "adgroup_id", b"adgroup_id", "campaign", b"campaign", "campaign_id", b"campaign_id", "channel", b"channel", "channel_rules_version", b"channel_rules_version", "click_kinds", b"click_kinds", "features", b"features", "form_id", b"form_id", "imported", b"imported", "kind", b"kind", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "page", b"page", "provider", b"provider", "referrer_domain", b"referrer_domain", "referrer_host", b"referrer_host", "sequence", b"sequence", "source_id", b"source_id", "test", b"test", "touch_id", b"touch_id", "utm_campaign", b"utm_campaign", "utm_medium", b"utm_medium", "utm_source", b"utm_source", "within_visit", b"within_visit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TouchRecorded: _TypeAlias = TouchRecorded  # noqa: Y015
+
+@_typing.final
+class LeadErased(_message.Message):
+    """The person behind a lead was forgotten: contact rows, notes, raw bodies and click ids are deleted, facts stay.
+    On a topic of its own that is kept for ever: it is the erasure log, applied before a restored database serves.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAD_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    ERASURE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ASKED_AT_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    lead_id: _builtins.str
+    sequence: _builtins.int
+    """The version of the lead, as of the other events about it."""
+    erasure_id: _builtins.str
+    """One request; the leads of one person share it."""
+    reason: _builtins.str
+    """person_request | consent_withdrawn | purpose_ended | unlawful | provider_request | legal_duty"""
+    key_id: _builtins.str
+    """The API key that ordered it (its id, which names no person)."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp:
+        """When lead-intake deleted what it had."""
+
+    @_builtins.property
+    def asked_at(self) -> _timestamp_pb2.Timestamp:
+        """When the person or the provider asked for it."""
+
+    def __init__(
+        self,
+        *,
+        lead_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        erasure_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        asked_at: _timestamp_pb2.Timestamp | None = ...,
+        key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "erasure_id", b"erasure_id", "key_id", b"key_id", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "reason", b"reason", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeadErased: _TypeAlias = LeadErased  # noqa: Y015
 
 @_typing.final
 class LeadMerged(_message.Message):

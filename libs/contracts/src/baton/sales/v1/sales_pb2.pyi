@@ -199,6 +199,7 @@ class SalesFeedback(_message.Message):
     REACHED_FIELD_NUMBER: _builtins.int
     RETURN_AT_FIELD_NUMBER: _builtins.int
     NOTE_ID_FIELD_NUMBER: _builtins.int
+    IMPORTED_FIELD_NUMBER: _builtins.int
     feedback_id: _builtins.str
     lead_id: _builtins.str
     handoff_id: _builtins.str
@@ -217,6 +218,8 @@ class SalesFeedback(_message.Message):
     """The person was reached."""
     note_id: _builtins.str
     """Reference of a note kept in sales-feedback; empty without one."""
+    imported: _builtins.bool
+    """Of the time before Baton, from an export: there is no handoff, and the cycle is 0."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -244,10 +247,11 @@ class SalesFeedback(_message.Message):
         reached: _builtins.bool = ...,
         return_at: _timestamp_pb2.Timestamp | None = ...,
         note_id: _builtins.str = ...,
+        imported: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "occurred_at", b"occurred_at", "return_at", b"return_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "cycle", b"cycle", "feedback_id", b"feedback_id", "first_response", b"first_response", "handoff_id", b"handoff_id", "kind", b"kind", "lead_id", b"lead_id", "means", b"means", "note_id", b"note_id", "occurred_at", b"occurred_at", "reached", b"reached", "reason", b"reason", "reason_family", b"reason_family", "rep_id", b"rep_id", "return_at", b"return_at", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "cycle", b"cycle", "feedback_id", b"feedback_id", "first_response", b"first_response", "handoff_id", b"handoff_id", "imported", b"imported", "kind", b"kind", "lead_id", b"lead_id", "means", b"means", "note_id", b"note_id", "occurred_at", b"occurred_at", "reached", b"reached", "reason", b"reason", "reason_family", b"reason_family", "rep_id", b"rep_id", "return_at", b"return_at", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -274,6 +278,7 @@ class DealClosed(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     CRM_FIELD_NUMBER: _builtins.int
     AGREEMENT_FIELD_NUMBER: _builtins.int
+    IMPORTED_FIELD_NUMBER: _builtins.int
     deal_id: _builtins.str
     lead_id: _builtins.str
     sequence: _builtins.int
@@ -288,6 +293,8 @@ class DealClosed(_message.Message):
     product: _builtins.str
     crm: _builtins.str
     """The CRM that holds the deal: hubspot, pipedrive, rest."""
+    imported: _builtins.bool
+    """Of the time before Baton, from an export: there is no handoff and no agreement."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -314,10 +321,11 @@ class DealClosed(_message.Message):
         product: _builtins.str = ...,
         crm: _builtins.str = ...,
         agreement: _qualification_pb2.AgreementStamp | None = ...,
+        imported: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "closed_at", b"closed_at", "occurred_at", b"occurred_at", "opened_at", b"opened_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "amount_minor", b"amount_minor", "closed_at", b"closed_at", "crm", b"crm", "currency", b"currency", "deal_id", b"deal_id", "handoff_id", b"handoff_id", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "opened_at", b"opened_at", "outcome", b"outcome", "product", b"product", "reason", b"reason", "rep_id", b"rep_id", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "amount_minor", b"amount_minor", "closed_at", b"closed_at", "crm", b"crm", "currency", b"currency", "deal_id", b"deal_id", "handoff_id", b"handoff_id", "imported", b"imported", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "opened_at", b"opened_at", "outcome", b"outcome", "product", b"product", "reason", b"reason", "rep_id", b"rep_id", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

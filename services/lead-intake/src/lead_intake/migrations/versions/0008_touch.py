@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0007"
 
 _STATEMENTS = [
     # Touches that stand already keep their channel: not all that it was derived from was kept of them.

@@ -1,0 +1,1 @@
+"""Forget a person: delete what names them, keep counts, decisions and money."""

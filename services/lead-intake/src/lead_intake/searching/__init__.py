@@ -1,0 +1,1 @@
+"""Find a lead by what people know of the person."""

@@ -1,0 +1,1 @@
+"""The time before Baton, as exports of CRMs tell of it."""
