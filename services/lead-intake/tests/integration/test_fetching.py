@@ -430,6 +430,13 @@ async def test_a_contact_of_hubspot_is_looked_up_once_for_all_that_one_form_chan
     assert (contact.first_name, contact.company_name) == ("Anna", "Labs")
 
 
+async def test_a_source_of_whole_leads_asks_for_no_token_until_something_must_be_looked_up(fetching: Fetching) -> None:
+    await fetching.given("hubspot", token=None)
+    assert (await fetching.source("hubspot"))["fetching"] is None
+    await fetching.push("hubspot", hubspot_events({}))
+    assert (await fetching.source("hubspot"))["fetching"]["state"] == "no_token"
+
+
 async def test_a_privacy_deletion_of_hubspot_keeps_later_answers_out(fetching: Fetching) -> None:
     await fetching.given("hubspot")
     fetching.providers.leads["332507367156"] = {"email": "anna@example.com"}

@@ -58,5 +58,17 @@ def test_keys_are_always_the_same_for_the_same_and_never_empty_of_what_they_name
     found = keys(rule, **told)
     assert found == keys(rule, **told)
     for key in found:
-        assert all(value for value in key.partition(":")[2].split("|")[:1])
+        named, _, value = key.partition(":")
+        assert all(value.split("|") if "+" in named else [value])
     assert len(found) <= 6
+
+
+PAIR = st.tuples(st.text("a|%7C25", min_size=1, max_size=6), st.text("a|%7C25", min_size=1, max_size=6))
+
+
+@given(one=PAIR, other=PAIR)
+def test_joined_values_are_the_same_key_only_if_each_of_them_is_the_same(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    first, second = (keys("anonymous_id+company_domain", anonymous_id=a, company_domain=d) for a, d in (one, other))
+    assert (first == second) == (one == other)

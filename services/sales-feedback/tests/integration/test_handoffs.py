@@ -279,5 +279,7 @@ def test_the_service_has_its_roles() -> None:
     assert [s.group for s in SERVICE.subscriptions] == [
         "sales-feedback.offer",
         "sales-feedback.contact",
+        "sales-feedback.erase",
         "sales-feedback.merge",
+        "sales-feedback.history",
     ]

@@ -16,7 +16,7 @@ from lead_intake import store as intake_store
 from lead_intake.api.answers import PROBLEMS, Body, Moment, SourceId, app_of, before, page_of
 from lead_intake.fetching import store
 from lead_intake.fetching.fetch import retry
-from lead_intake.fetching.providers import ASKED, CREDENTIALS, LISTING
+from lead_intake.fetching.providers import ASKED, CREDENTIALS, LISTING, SOMETIMES_ASKED
 
 router = APIRouter()
 
@@ -321,6 +321,8 @@ async def fetchings(tx: Tx, rows: list[intake_store.SourceRow]) -> dict[str, Fet
             continue
         state = states.get(row.id)
         count, oldest = waiting.get(row.id, (0, None))
+        if row.provider in SOMETIMES_ASKED and not count and (row.id, "access_token") not in given:
+            continue
         out = FetchingOut(state="ready", waiting=count, oldest_waiting_at=oldest)
         if state is not None:
             out.last_ok_at, out.paused_until = state.last_ok_at, state.paused_until

@@ -42,6 +42,8 @@ class Listing(Asked, Protocol):
 
 
 ASKED: Mapping[str, Asked] = {"meta": meta, "linkedin": linkedin, "tiktok": tiktok, "hubspot": hubspot}
+SOMETIMES_ASKED = frozenset({"hubspot"})
+"""Their forms and workflows send whole leads: a source that only has those needs no token."""
 LISTING: Mapping[str, Listing] = {"meta": meta, "linkedin": linkedin, "tiktok": tiktok}
 RECONCILE_MINUTES: Mapping[str, int] = {"meta": 15, "linkedin": 15, "tiktok": 60}
 CALLS_A_MINUTE = 300

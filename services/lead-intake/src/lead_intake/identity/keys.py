@@ -73,8 +73,13 @@ def keys_of(
         else:
             values = [_value(p, source_id, fields, email, phone, company_domain) for p in rule]
             if all(values):
-                keys.append(f"{'+'.join(rule)}:{'|'.join(values)}")
+                keys.append(f"{'+'.join(rule)}:{'|'.join(map(_within, values))}")
     return tuple(keys)
+
+
+def _within(value: str) -> str:
+    # Two persons' values must never read as one: "a|b" and "c" is not "a" and "b|c".
+    return value.replace("%", "%25").replace("|", "%7C")
 
 
 def is_shared(kind: str, value: str, shared: Set[str]) -> bool:

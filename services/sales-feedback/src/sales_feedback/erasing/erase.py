@@ -31,6 +31,7 @@ KEEPS: Mapping[str, str] = {
     "handoff": "ids, codes and times",
     "handoff_change": "ids, codes and times",
     "feedback": "codes; its note is gone",
+    "imported_feedback": "codes and times",
     "deal": "codes and money",
     "deal_change": "codes and money",
     "merge_edge": "ids",
