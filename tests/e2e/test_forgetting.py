@@ -166,18 +166,14 @@ class Site:
     def forgotten_everywhere(self) -> None:
         """The compaction of the topic and the turn of the ring are waited for: they are set short."""
 
+        left: list[str] = []
+
         async def gone() -> bool:
             await _turn_rings([self.stack.database_url(name, owner=True) for name in self.stack.services])
-            return not await asyncio.to_thread(lambda: self.in_databases() + self.in_segments())
+            left[:] = await asyncio.to_thread(lambda: self.in_databases() + self.in_segments())
+            return not left
 
-        asyncio.run(
-            until(
-                "nothing names the person",
-                gone,
-                within=45,
-                why=lambda: "; ".join(self.in_databases() + self.in_segments()),
-            )
-        )
+        asyncio.run(until("nothing names the person", gone, within=45, why=lambda: "; ".join(left)))
         assert self.in_logs() == []
 
 
@@ -298,7 +294,8 @@ def test_the_log_says_that_every_service_has_done_it(site: Site) -> None:
     assert told["lead_id"] == site.lead
     assert set(told["services"]) == set(site.stack.services)
     assert all(found["done_at"] for found in told["services"].values())
-    assert told["services"]["sales-feedback"]["removed"]["note"] == 1
+    # The tombstone takes the note along where it comes before the log: then the log found none left.
+    assert told["services"]["sales-feedback"]["removed"]["note"] in (0, 1)
     assert not [mark for mark in MARKS if mark in export.read_text()]
 
 

@@ -197,6 +197,8 @@ class Broker:
             "min.insync.replicas": 2 if replication == 3 else 1,
             "offsets.topic.replication.factor": replication,
             "offsets.topic.num.partitions": 4,
+            # The default takes a third of the small heap, and twice that while the cleaner is configured anew.
+            "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
             "transaction.state.log.replication.factor": replication,
             "transaction.state.log.min.isr": 2 if replication == 3 else 1,
             "transaction.state.log.num.partitions": 4,
