@@ -69,6 +69,11 @@ class Scene:
         async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             return await client.post(f"http://127.0.0.1:{port}{path}", headers={**who, **(headers or {})}, **body)
 
+    async def put(self, path: str, *, headers: Mapping[str, str], **body: Any) -> httpx2.Response:
+        who = {"Authorization": f"Bearer {self.key}", **headers}
+        async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+            return await client.put(f"http://127.0.0.1:{self.role.api_port}{path}", headers=who, **body)
+
     async def fetch(self, query: str, *args: Any) -> list[Any]:
         connection = await asyncpg.connect(self.url, timeout=30)
         try:

@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 import given as agreed
-from attribution_stories import closed, handed, merged
+from attribution_stories import closed, handed, merged, regrouped, rules_changed, rules_restated
 from attribution_stories import created as lead_created
 from attribution_stories import touched as lead_touched
 from import_words import LEADS, handed_in, leads, opened
@@ -43,6 +43,7 @@ from baton_kit.envelope import Event, event
 from baton_kit.ids import new_id
 from baton_kit.testing import Harness
 from lead_intake.fetching import fetch
+from lead_intake.grouping import restate
 
 Given = Callable[[Harness[Any]], Awaitable[Any]]
 Act = Callable[[Scene], Awaitable[Any]]
@@ -570,6 +571,130 @@ ERASING = [
     ),
 ]
 
+# --- lead-intake: visitors are tracked, and touches follow the channel rules ---------------------------------------
+
+
+async def visitor_waits(h: Harness[Any]) -> str:
+    """A visitor was tracked and has been identified; nothing of it is stitched yet."""
+    key = await tracking_source(h)
+    assert h.public is not None
+    for body in (*VISITS, IDENTIFIED):
+        answer = await h.public.post("/v1/batch", json={"batch": [body], "writeKey": key})
+        assert answer.status_code == 200, answer.text
+    await h.app.commits.close()  # its connections are its own
+    return key
+
+
+async def tracking_source(h: Harness[Any]) -> str:
+    answer = await h.api.post("/v1/sources", json={"id": "site", "provider": "segment"})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["webhook_url"]).rpartition("/")[2]
+
+
+VISITS = [
+    {
+        "type": "page",
+        "messageId": f"m{n}",
+        "anonymousId": "visitor-1",
+        "timestamp": f"2026-01-0{n}T08:00:00Z",
+        "context": {"page": {"url": f"https://firm.de/{n}?gclid=test-{n}"}},
+    }
+    for n in (1, 2)
+]
+IDENTIFIED = {
+    "type": "identify",
+    "messageId": "m3",
+    "anonymousId": "visitor-1",
+    "timestamp": "2026-01-03T08:00:00Z",
+    "traits": {"email": "anna@firm.de"},
+}
+
+
+async def visitor_tracked(scene: Scene) -> Any:
+    return await scene.post("/v1/batch", json={"batch": [*VISITS, IDENTIFIED], "writeKey": scene.known}, public=True)
+
+
+PRESS = {"rules": [{"channel": "press", "source": ["gazette"]}, {"channel": "paid_other", "medium": ["cpc"]}]}
+
+
+async def touches_came(h: Harness[Any]) -> None:
+    source = {"id": "form", "provider": "generic"}
+    path = (await h.api.post("/v1/sources", json=source)).json()["webhook_url"]
+    assert h.public is not None
+    for n in range(3):
+        body = {"email": f"p{n}@firm.de", "utm_source": "gazette", "utm_medium": "cpc"}
+        answer = await h.public.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+    await h.app.commits.close()  # its connections are its own
+
+
+async def rules_replaced(h: Harness[Any]) -> None:
+    """The rules have just been changed; no earlier touch follows them yet."""
+    await touches_came(h)
+    answer = await h.api.put("/v1/channel-rules", json={"rules": PRESS}, headers={"If-Match": '"1"'})
+    assert answer.status_code == 200, answer.text
+
+
+async def touches_regrouped(h: Harness[Any]) -> None:
+    """Every earlier touch follows the changed rules; only the end is not told yet."""
+    await rules_replaced(h)
+    assert (await restate.restate_chunk(h.app))[0] == 3
+
+
+async def rules_put(scene: Scene) -> Any:
+    return await scene.put("/v1/channel-rules", json={"rules": PRESS}, headers={"If-Match": '"1"'})
+
+
+TRACKING = [
+    Story(
+        "a visitor is tracked and identified",
+        "lead-intake",
+        ("api",),
+        ("tracking.received", "intake.after_visitors", "intake.before_commit"),
+        tracking_source,
+        act=visitor_tracked,
+    ),
+    Story(
+        "visits find their person",
+        "lead-intake",
+        ("worker",),
+        ("stitch.after_locks", "stitch.after_reads", "stitch.after_insert", "stitch.before_commit"),
+        visitor_waits,
+        through="SELECT FROM stitch HAVING count(*) = 0",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "the channel rules are changed",
+        "lead-intake",
+        ("api",),
+        ("channels.after_lock", "channels.after_insert", "channels.before_commit"),
+        touches_came,
+        act=rules_put,
+    ),
+    Story(
+        "earlier touches follow the changed rules",
+        "lead-intake",
+        ("worker",),
+        (
+            "restate.after_locks",
+            "restate.after_regroup",
+            "restate.before_commit",
+        ),
+        rules_replaced,
+        through="SELECT FROM channel_rules WHERE version = 2 AND restated_at IS NOT NULL",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+    Story(
+        "the end of a restatement is told",
+        "lead-intake",
+        ("worker",),
+        ("restate.after_end",),
+        touches_regrouped,
+        through="SELECT FROM channel_rules WHERE version = 2 AND restated_at IS NOT NULL",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
 # --- qualification: two departments agree, leads are judged -------------------------------------------------------
 
 
@@ -1018,7 +1143,30 @@ async def rebuilt_over_rest(scene: Scene) -> Any:
     return await scene.post("/v1/rebuild", json={"verify": False, "parameters": parameters})
 
 
+async def journeys_credited(h: Harness[Any]) -> list[Event]:
+    await h.receive([lead_touched("lead-1", id="t1", channel="paid_search"), closed("lead-1", deal="d1")])
+    return [
+        rules_changed(2),
+        regrouped("lead-1", id="t1", channel="press", sequence=7),
+        rules_restated(2, 1),
+    ]
+
+
 ATTRIBUTION = [
+    Story(
+        "touches are grouped anew",
+        "attribution",
+        ("worker",),
+        (
+            "attribution.after_position",
+            "attribution.after_groups",
+            "attribution.after_credits",
+            "attribution.after_credit",
+            "attribution.after_rules",
+        ),
+        journeys_credited,
+        events=lambda known: known,
+    ),
     Story(
         "deals are closed",
         "attribution",
@@ -1065,4 +1213,4 @@ ATTRIBUTION = [
     ),
 ]
 
-STORIES = (*INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *ERASING, *QUALIFICATION, *SALES, *ATTRIBUTION)
+STORIES = (*INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *ERASING, *TRACKING, *QUALIFICATION, *SALES, *ATTRIBUTION)

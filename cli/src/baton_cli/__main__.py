@@ -12,6 +12,7 @@ from rich.text import Text
 from baton_cli import (
     agreement,
     archive,
+    channels,
     config,
     doctor,
     events,
@@ -39,7 +40,22 @@ app = typer.Typer(
         "`NO_COLOR=1` turns colours off. `baton --install-completion` teaches your shell the commands."
     ),
 )
-for noun in (agreement, config, events, history, key, lead, parked, person, receipts, relay, report, source, topics):
+for noun in (
+    agreement,
+    channels,
+    config,
+    events,
+    history,
+    key,
+    lead,
+    parked,
+    person,
+    receipts,
+    relay,
+    report,
+    source,
+    topics,
+):
     app.add_typer(noun.app)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(archive.backup_command)

@@ -36,6 +36,7 @@ def call(
     body: object = None,
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
+    headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
     missing_ok: bool = False,
 ) -> Any:
@@ -47,8 +48,9 @@ def call(
     """
     method, _, path = request.partition(" ")
     answer = _send(
-        settings, service, method, path, params=params, body=body, content=content, key=key, once=idempotency_key
-    )
+        settings, service, method, path, params=params, body=body, content=content, key=key, once=idempotency_key,
+        headers=headers,
+    )  # fmt: skip
     if answer.status_code == 404 and missing_ok:
         return None
     if not answer.is_success:
@@ -103,10 +105,11 @@ def _send(
     body: object = None,
     content: tuple[bytes, str] | None = None,
     key: str | None = None,
+    headers: Mapping[str, str] | None = None,
     once: str | None = None,
 ) -> httpx2.Response:
     url = settings.urls[service] + path
-    headers = {"accept": "application/json"}
+    headers = {"accept": "application/json", **(headers or {})}
     if token := key or settings.api_key:
         headers["authorization"] = f"Bearer {token}"
     if once is not None:

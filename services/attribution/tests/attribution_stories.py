@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import LeadQualified
 from baton.sales.v1.sales_pb2 import DealClosed, DealOutcome, HandoffChanged, HandoffState
@@ -67,6 +68,36 @@ def handed(lead: str, state: str, *, sequence: int) -> Event:
     )
     body.occurred_at.FromDatetime(CLOSE - timedelta(days=18))
     return event(body, key=lead, occurred_at=CLOSE)
+
+
+def regrouped(
+    lead: str,
+    *,
+    id: str,
+    channel: str,
+    sequence: int,
+    version: int = 2,
+    campaign: str = "",
+    cause: str = "channel_rules",
+) -> Event:
+    body = TouchRegrouped(
+        touch_id=id, lead_id=lead, sequence=sequence, channel=channel, channel_rules_version=version,
+        campaign=campaign, cause=cause,
+    )  # fmt: skip
+    body.occurred_at.FromDatetime(CLOSE)
+    return event(body, key=lead, occurred_at=CLOSE)
+
+
+def rules_changed(version: int) -> Event:
+    body = ChannelRulesChanged(sequence=version, digest="0" * 64)
+    body.occurred_at.FromDatetime(CLOSE)
+    return event(body, key="channel-rules", occurred_at=CLOSE)
+
+
+def rules_restated(version: int, touches: int) -> Event:
+    body = ChannelRulesRestated(sequence=version, touches_regrouped=touches)
+    body.occurred_at.FromDatetime(CLOSE)
+    return event(body, key="channel-rules", occurred_at=CLOSE)
 
 
 def merged(merge_id: str, source: str, target: str, *, version: int = 1, on: str | None = None) -> Event:

@@ -58,6 +58,13 @@ class ReportTotal(BaseModel):
     deals: int
 
 
+class ReportRules(BaseModel):
+    """The version of the channel rules that the channels follow."""
+
+    version: int
+    restated: bool = Field(description="False while earlier touches are still being grouped by this version")
+
+
 class Report(BaseModel):
     """Credits under one or more models side by side."""
 
@@ -67,6 +74,7 @@ class Report(BaseModel):
     as_of: datetime
     position: int = Field(description="Position in the log of facts that the report covers")
     parameters: ReportParameters
+    channel_rules: ReportRules
     closed_from: date | None
     closed_to: date | None
     rows: list[ReportRow]
@@ -113,6 +121,7 @@ def _report(
         parameters=ReportParameters(
             lookback_days=found.parameters.lookback_days, half_life_hours=found.parameters.half_life_hours
         ),
+        channel_rules=ReportRules(version=found.channel_rules.version, restated=found.channel_rules.restated),
         closed_from=closed_from,
         closed_to=closed_to,
         rows=[

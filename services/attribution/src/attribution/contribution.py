@@ -11,6 +11,9 @@ from attribution.models import MODELS, Parameters, Touch, apportion, journey_bef
 NO_TOUCH: Final = "(none)"
 """The line of won deals without any counted touch."""
 
+CAMPAIGN_NOT_SET: Final = "(not set)"
+"""The line of touches that name no campaign."""
+
 DIMENSIONS: Final = ("channel", "campaign")
 
 

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from attribution.contribution import CAMPAIGN_NOT_SET
 from attribution.facts import (
     DealFact,
     DecisionFact,
     FeedbackFact,
+    GroupFact,
     HandoffFact,
     LeadFact,
     MergeFact,
@@ -16,6 +18,7 @@ from attribution.facts import (
     TouchFact,
 )
 from attribution.models import DIRECT
+from baton.lead.v1.channels_pb2 import TouchRegrouped
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import (
@@ -26,15 +29,13 @@ from baton.sales.v1.sales_pb2 import (
 )
 from baton_kit.outages import Unprocessable
 
-CAMPAIGN_NOT_SET = "(not set)"
-
 
 def lead_of(e: LeadCreated) -> LeadFact:
     """Return the lead as it was created."""
     return LeadFact(
         lead_id=_id(e, "lead_id"),
         sequence=e.sequence,
-        occurred_at=_time(e, "occurred_at"),
+        occurred_at=time_of(e, "occurred_at"),
         source_id=e.source_id,
         provider=e.provider,
         form_id=e.form_id,
@@ -48,14 +49,14 @@ def lead_of(e: LeadCreated) -> LeadFact:
 
 
 def touch_of(e: TouchRecorded) -> TouchFact:
-    """Return the touch; its campaign is the name in the link, else the id at the ad platform."""
+    """Return the touch; its campaign is the firm's own, else the name in the link, else the id at the ad platform."""
     return TouchFact(
         touch_id=_id(e, "touch_id"),
         lead_id=_id(e, "lead_id"),
-        occurred_at=_time(e, "occurred_at"),
+        occurred_at=time_of(e, "occurred_at"),
         kind=_code(e, "kind"),
         channel=e.channel or DIRECT,
-        campaign=e.utm_campaign or e.campaign_id or CAMPAIGN_NOT_SET,
+        campaign=e.campaign or e.utm_campaign or e.campaign_id or CAMPAIGN_NOT_SET,
         utm_source=e.utm_source,
         utm_medium=e.utm_medium,
         utm_campaign=e.utm_campaign,
@@ -68,6 +69,21 @@ def touch_of(e: TouchRecorded) -> TouchFact:
         source_id=e.source_id,
         provider=e.provider,
         test=e.test,
+        within_visit=e.within_visit,
+    )
+
+
+def group_of(e: TouchRegrouped) -> GroupFact:
+    """Return how the touch is grouped."""
+    return GroupFact(
+        touch_id=_id(e, "touch_id"),
+        sequence=e.sequence,
+        lead_id=_id(e, "lead_id"),
+        occurred_at=time_of(e, "occurred_at"),
+        channel=e.channel or DIRECT,
+        campaign=e.campaign,
+        rules_version=e.channel_rules_version,
+        cause=e.cause,
     )
 
 
@@ -77,7 +93,7 @@ def decision_of(e: LeadScored) -> DecisionFact:
         decision_id=_id(e, "decision_id"),
         lead_id=_id(e, "lead_id"),
         cycle=e.cycle,
-        evaluated_at=_time(e, "evaluated_at"),
+        evaluated_at=time_of(e, "evaluated_at"),
         kind=_code(e, "kind"),
         outcome=_code(e, "outcome"),
         score=e.score,
@@ -91,7 +107,7 @@ def qualified_of(e: LeadQualified) -> QualifiedFact:
     return QualifiedFact(
         lead_id=_id(e, "lead_id"),
         cycle=e.cycle,
-        occurred_at=_time(e, "occurred_at"),
+        occurred_at=time_of(e, "occurred_at"),
         decision_id=e.decision_id,
         score=e.score,
         agreement_digest=e.agreement.digest,
@@ -106,7 +122,7 @@ def handoff_of(e: HandoffChanged) -> HandoffFact:
         sequence=e.sequence,
         lead_id=_id(e, "lead_id"),
         cycle=e.cycle,
-        occurred_at=_time(e, "occurred_at"),
+        occurred_at=time_of(e, "occurred_at"),
         state=_code(e, "state"),
         rep_id=e.rep_id,
         reason=e.reason,
@@ -120,7 +136,7 @@ def feedback_of(e: SalesFeedback) -> FeedbackFact:
         lead_id=_id(e, "lead_id"),
         handoff_id=e.handoff_id,
         cycle=e.cycle,
-        occurred_at=_time(e, "occurred_at"),
+        occurred_at=time_of(e, "occurred_at"),
         kind=_code(e, "kind"),
         rep_id=e.rep_id,
         reason=e.reason,
@@ -135,19 +151,19 @@ def deal_of(e: DealClosed) -> DealFact:
         raise Unprocessable("the deal has no outcome")
     if e.outcome == DealOutcome.DEAL_OUTCOME_WON and not (len(e.currency) == 3 and e.currency.isupper()):
         raise Unprocessable("a won deal needs a currency of ISO 4217")
-    closed_at = _time(e, "closed_at") if e.HasField("closed_at") else None
+    closed_at = time_of(e, "closed_at") if e.HasField("closed_at") else None
     if closed_at is None and e.outcome != DealOutcome.DEAL_OUTCOME_REOPENED:
-        closed_at = _time(e, "occurred_at")
+        closed_at = time_of(e, "occurred_at")
     return DealFact(
         deal_id=_id(e, "deal_id"),
         sequence=e.sequence,
         lead_id=_id(e, "lead_id"),
-        occurred_at=_time(e, "occurred_at"),
+        occurred_at=time_of(e, "occurred_at"),
         handoff_id=e.handoff_id,
         outcome=_code(e, "outcome"),
         amount_minor=e.amount_minor,
         currency=e.currency,
-        opened_at=_time(e, "opened_at") if e.HasField("opened_at") else None,
+        opened_at=time_of(e, "opened_at") if e.HasField("opened_at") else None,
         closed_at=closed_at,
         reason=e.reason,
         rep_id=e.rep_id,
@@ -166,7 +182,7 @@ def merge_of(e: LeadMerged | LeadUnmerged) -> MergeFact:
         version=e.version,
         lead_id=_id(e, "from_lead_id"),
         into_lead_id=_id(e, "into_lead_id"),
-        occurred_at=_time(e, "occurred_at"),
+        occurred_at=time_of(e, "occurred_at"),
         active=isinstance(e, LeadMerged),
     )
 
@@ -178,7 +194,8 @@ def _id(e: Message, name: str) -> str:
     return value
 
 
-def _time(e: Message, name: str) -> datetime:
+def time_of(e: Message, name: str) -> datetime:
+    """Return a time of an event. Raises Unprocessable where it is none."""
     stamp: Timestamp = getattr(e, name)
     if not e.HasField(name):
         raise Unprocessable(f"{e.DESCRIPTOR.name} has no {name}")

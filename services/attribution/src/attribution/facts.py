@@ -28,7 +28,10 @@ class LeadFact:
 
 @dataclass(frozen=True, slots=True)
 class TouchFact:
-    """A lead met marketing; `campaign` is the key reports show, the ids are those of the ad platform."""
+    """A lead met marketing; `campaign` is the key reports show, the ids are those of the ad platform.
+
+    `within_visit` is a further step of a visit that another touch began: engagement, in no journey.
+    """
 
     touch_id: str
     lead_id: str
@@ -48,6 +51,24 @@ class TouchFact:
     source_id: str
     provider: str
     test: bool
+    within_visit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFact:
+    """A touch belongs to another channel or campaign than was said before; the highest sequence counts.
+
+    `campaign` is empty where the touch belongs to none: the name in its own link counts then.
+    """
+
+    touch_id: str
+    sequence: int
+    lead_id: str
+    occurred_at: datetime
+    channel: str
+    campaign: str
+    rules_version: int
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +162,6 @@ class MergeFact:
     active: bool
 
 
-Fact = LeadFact | TouchFact | DecisionFact | QualifiedFact | HandoffFact | FeedbackFact | DealFact | MergeFact
+Fact = (
+    LeadFact | TouchFact | GroupFact | DecisionFact | QualifiedFact | HandoffFact | FeedbackFact | DealFact | MergeFact
+)

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from attribution import credit, forget, record
+from attribution import credit, forget, record, regroup
+from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 HANDLERS: "Handlers[App]" = {
     TouchRecorded: credit.leads_touched,
+    TouchRegrouped: regroup.touches_regrouped,
     DealClosed: credit.deals_closed,
+    ChannelRulesChanged: regroup.rules_changed,
+    ChannelRulesRestated: regroup.rules_restated,
     LeadMerged: credit.leads_merged,
     LeadUnmerged: credit.leads_merged,
     LeadCreated: record.leads_created,

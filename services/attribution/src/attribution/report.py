@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from attribution import store
 from attribution.contribution import Credit, Deal
 from attribution.models import Parameters
-from attribution.store import KeyTotal
+from attribution.store import KeyTotal, RulesInForce
 
 if TYPE_CHECKING:
     from attribution.app import App
@@ -41,6 +41,7 @@ class AttributionReport:
     parameters: Parameters
     rows: list[KeyTotal]
     totals: list[CurrencyTotal]
+    channel_rules: RulesInForce
 
 
 async def attribution(
@@ -59,6 +60,7 @@ async def attribution(
         await store.one_snapshot(tx)
         projection = await store.current_projection(tx)
         position = await store.position(tx)
+        rules = await store.rules_in_force(tx)
         found = await store.totals_by_key(
             tx,
             projection,
@@ -78,7 +80,7 @@ async def attribution(
     order = {model: n for n, model in enumerate(models)}
     rows = sorted((row for row in found if row.model in order), key=lambda row: order[row.model])
     return AttributionReport(
-        app.clock.now(), position, projection.parameters, rows, [totals[c] for c in sorted(totals)]
+        app.clock.now(), position, projection.parameters, rows, [totals[c] for c in sorted(totals)], rules
     )
 
 

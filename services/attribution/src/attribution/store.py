@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from attribution.contribution import Credit, Deal, Projection, Total, TotalKey
-from attribution.facts import Fact
+from attribution.contribution import CAMPAIGN_NOT_SET, Credit, Deal, Projection, Total, TotalKey
+from attribution.facts import Fact, GroupFact
 from attribution.models import MODELS, Parameters, Touch
 from attribution.tables import TABLE_OF
 from baton_kit.db import Tx, raw
@@ -60,6 +60,68 @@ async def insert_facts(tx: Tx, facts: Sequence[Fact], *, known_seq: int) -> set[
     columns = [[getattr(fact, name) for fact in facts] for name in names]
     rows = await (await raw(tx)).fetch(_INSERT[kind], known_seq, *columns)
     return {row["lead_id"] for row in rows}
+
+
+async def insert_groups(tx: Tx, facts: Sequence[GroupFact], *, known_seq: int) -> list[GroupFact]:
+    """Insert groupings; returns those that were new."""
+    if not facts:
+        return []
+    known = await (await raw(tx)).fetch(
+        "SELECT touch_id, sequence FROM touch_group WHERE (touch_id, sequence) IN "
+        "(SELECT * FROM unnest($1::text[], $2::bigint[]))",
+        [f.touch_id for f in facts], [f.sequence for f in facts],
+    )  # fmt: skip
+    seen = {(row[0], row[1]) for row in known}
+    new = list({(f.touch_id, f.sequence): f for f in facts if (f.touch_id, f.sequence) not in seen}.values())
+    await insert_facts(tx, new, known_seq=known_seq)
+    return new
+
+
+# --- channel rules ----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RulesInForce:
+    """The newest version of the channel rules that is known, and whether every touch is credited under it."""
+
+    version: int
+    restated: bool
+
+
+async def rules_in_force(tx: Tx) -> RulesInForce:
+    """Return the newest version of the channel rules; 1 is what Baton comes with."""
+    row = await (await raw(tx)).fetchrow(
+        "SELECT version, regrouped >= to_regroup AS restated FROM channel_rules ORDER BY version DESC LIMIT 1"
+    )
+    return RulesInForce(1, restated=True) if row is None else RulesInForce(row["version"], bool(row["restated"]))
+
+
+async def count_regrouped(tx: Tx, touches: Mapping[int, int]) -> None:
+    """Add to the touches that are known to be regrouped by a version."""
+    for version, count in sorted(touches.items()):
+        await (await raw(tx)).execute(
+            "INSERT INTO channel_rules AS r (version, regrouped) VALUES ($1, $2) "
+            "ON CONFLICT (version) DO UPDATE SET regrouped = r.regrouped + excluded.regrouped",
+            version, count,
+        )  # fmt: skip
+
+
+async def rules_changed(tx: Tx, *, version: int, at: datetime) -> None:
+    """Keep when a version was put into force."""
+    await (await raw(tx)).execute(
+        "INSERT INTO channel_rules (version, changed_at, regrouped) VALUES ($1, $2, 0) "
+        "ON CONFLICT (version) DO UPDATE SET changed_at = excluded.changed_at",
+        version, at,
+    )  # fmt: skip
+
+
+async def rules_restated(tx: Tx, *, version: int, touches: int) -> None:
+    """Keep how many touches a version regroups."""
+    await (await raw(tx)).execute(
+        "INSERT INTO channel_rules (version, regrouped, to_regroup) VALUES ($1, 0, $2) "
+        "ON CONFLICT (version) DO UPDATE SET to_regroup = excluded.to_regroup",
+        version, touches,
+    )  # fmt: skip
 
 
 # What stands last in a window of the log: all versions up to a position, the highest sequence of each deal.
@@ -132,14 +194,26 @@ async def touches_of(tx: Tx, lead_ids: Set[str], *, position: int | None = None)
 
 
 async def _touches_by_lead(tx: Tx, lead_ids: Sequence[str], *, position: int | None) -> Mapping[str, list[Touch]]:
-    rows = await (await raw(tx)).fetch(
-        "SELECT lead_id, touch_id, occurred_at, channel, campaign FROM touch "
-        "WHERE lead_id = ANY($1::text[]) AND NOT test AND ($2::bigint IS NULL OR known_seq <= $2)",
+    connection = await raw(tx)
+    rows = await connection.fetch(
+        "SELECT lead_id, touch_id, occurred_at, channel, campaign, utm_campaign, campaign_id FROM touch "
+        "WHERE lead_id = ANY($1::text[]) AND NOT test AND NOT within_visit "
+        "AND ($2::bigint IS NULL OR known_seq <= $2)",
         lead_ids, position,
     )  # fmt: skip
+    # Few touches are ever grouped anew: they are asked for by themselves.
+    latest = await connection.fetch(
+        "SELECT DISTINCT ON (touch_id) touch_id, channel, campaign FROM touch_group "
+        "WHERE lead_id = ANY($1::text[]) AND ($2::bigint IS NULL OR known_seq <= $2) ORDER BY touch_id, sequence DESC",
+        list(lead_ids), position,
+    )  # fmt: skip
+    groups = {row["touch_id"]: row for row in latest}
     touches: dict[str, list[Touch]] = defaultdict(list)
-    for lead_id, *touch in rows:
-        touches[lead_id].append(Touch(*touch))
+    for lead_id, touch_id, at, channel, campaign, named, id_there in rows:
+        if (group := groups.get(touch_id)) is not None:
+            channel = group["channel"]
+            campaign = group["campaign"] or named or id_there or CAMPAIGN_NOT_SET
+        touches[lead_id].append(Touch(touch_id, at, channel, campaign))
     return touches
 
 
@@ -147,6 +221,7 @@ async def leads_changed_after(tx: Tx, position: int) -> set[str]:
     """Return the leads whose credits may differ from what they were at a position."""
     rows = await (await raw(tx)).fetch(
         "SELECT lead_id FROM touch WHERE known_seq > $1 AND NOT test "
+        "UNION SELECT lead_id FROM touch_group WHERE known_seq > $1 "
         "UNION SELECT lead_id FROM deal_version WHERE known_seq > $1 "
         "UNION SELECT lead_id FROM merge_version WHERE known_seq > $1 "
         "UNION SELECT into_lead_id FROM merge_version WHERE known_seq > $1",

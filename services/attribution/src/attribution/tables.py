@@ -26,6 +26,7 @@ from attribution.facts import (
     DecisionFact,
     Fact,
     FeedbackFact,
+    GroupFact,
     HandoffFact,
     LeadFact,
     MergeFact,
@@ -110,9 +111,38 @@ touch = Table(
     _text("source_id"),
     _text("provider"),
     _flag("test"),
+    Column("within_visit", Boolean, nullable=False, server_default=text("false")),
     _known_seq(),
     Index("touch_lead", "lead_id"),
     Index("touch_known", "known_seq", postgresql_using="brin", postgresql_with={"pages_per_range": 16}),
+)
+
+# What intake says of a touch later: of several rows about one touch the highest sequence counts.
+touch_group = Table(
+    "touch_group",
+    metadata,
+    Column("touch_id", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    _text("lead_id"),
+    _time("occurred_at"),
+    _text("channel"),
+    _text("campaign"),
+    _number("rules_version"),
+    _text("cause"),
+    _known_seq(),
+    Index("touch_group_lead", "lead_id"),
+    Index("touch_group_known", "known_seq", postgresql_using="brin", postgresql_with={"pages_per_range": 16}),
+)
+
+# The versions of the channel rules: how many touches each regroups (null while intake is at it), and how many of them
+# are known here.
+channel_rules = Table(
+    "channel_rules",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("changed_at", DateTime(timezone=True)),
+    _number("regrouped"),
+    Column("to_regroup", BigInteger),
 )
 
 decision = Table(
@@ -260,6 +290,7 @@ credit_total = Table(
 TABLE_OF: Final[dict[type[Fact], Table]] = {
     LeadFact: lead,
     TouchFact: touch,
+    GroupFact: touch_group,
     DecisionFact: decision,
     QualifiedFact: qualified,
     HandoffFact: handoff_version,

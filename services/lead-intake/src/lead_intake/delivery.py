@@ -9,6 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from lead_intake.channels import DEFAULT_RULES, ChannelRules
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -47,7 +49,10 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A configured door: which provider sends, how it proves itself and how its fields are read."""
+    """A configured door: which provider sends, how it proves itself and how its fields are read.
+
+    `rules` are the channel rules in force, by which what comes in is grouped.
+    """
 
     id: str
     provider: str
@@ -59,6 +64,7 @@ class Source:
     settings: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     shared_keys: frozenset[str] = frozenset()
     credentials: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
+    rules: ChannelRules = field(default=DEFAULT_RULES, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,20 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
+class Visit:
+    """What a tracker tells of a visitor, who may be unknown.
+
+    Without `touch` it only tells who the visitor is. `within` says that the visit began with an earlier touch; `action`
+    is what was done, as a code, and `user_id` the site's own id of the person.
+    """
+
+    touch: bool = True
+    within: bool = False
+    action: str = ""
+    user_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Inquiry:
     """What one entry of a delivery says, in the provider-independent names of `mapping.FIELDS`.
 
@@ -78,7 +98,7 @@ class Inquiry:
     reason code when the entry itself, not the whole body, cannot be taken. `continues` is the key of the entry that
     this one carries on (a booking that was moved): what it does not say of its origin, that one said. `lookup` says
     that the provider told of the entry without its contents. `forgets` is the key of an entry whose person is to be
-    forgotten.
+    forgotten. `visit` says that a tracker tells of it, so that it need not name anybody.
     """
 
     key: str
@@ -91,6 +111,7 @@ class Inquiry:
     continues: str = ""
     lookup: Lookup | None = None
     forgets: str = ""
+    visit: Visit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import features, normalise
 from lead_intake.contact import stamp
-from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source
+from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source, Visit
 from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
 from lead_intake.spam import suspicion
 from lead_intake.touches import Origin, origin_of
@@ -40,6 +40,8 @@ class Person:
     created_event: str
     touch_event: str
     contact_event: str
+    visitors: tuple[str, ...] = ()
+    """Under which keys a tracker may know the person: earlier visits under them are theirs."""
     only_known: bool = False
     """Never makes a lead: without one the entry is refused."""
     record_key: str = ""
@@ -49,11 +51,23 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Visitor:
+    """What a tracker's entry tells of somebody it does not name; without `origin` only that the keys are one's."""
+
+    visitors: tuple[str, ...]
+    origin: Origin | None
+    touch_id: str
+    touch_event: str
+    contact_event: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a delivery. It is open (`person` given), to be looked up, or settled before the ledger (`outcome`).
 
     `forgets` is the key of an entry whose person is to be forgotten. `ordinal` is its place in the receipt where that
-    is not its place in the delivery: in a replay of some entries.
+    is not its place in the delivery: in a replay of some entries. `visitor` is given instead of `person` where a
+    tracker tells of somebody it does not name.
     """
 
     key: str
@@ -63,6 +77,7 @@ class Entry:
     reason: str = ""
     lookup: Lookup | None = None
     forgets: str = ""
+    visitor: Visitor | None = None
     ordinal: int | None = None
 
 
@@ -142,7 +157,11 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     told = inquiry.fields
     email = normalise.email(told["email"]) if told.get("email") else ""
     phone, country = normalise.phone(told["phone"], source.default_region) if told.get("phone") else ("", "")
-    origin = origin_of(inquiry, kind=source.settings.get("touch_kind", "form"))
+    visitors = visitors_of(inquiry, source)
+    if inquiry.visit is not None and visitors and not told.get("email") and not told.get("phone"):
+        # A cookie alone makes nobody a lead, whatever the source identifies people by.
+        return Entry(key, at, visitor=_visitor(inquiry, source, inquiry.visit, visitors=visitors))
+    origin = origin_of(inquiry, kind=_kind(inquiry, source), rules=source.rules)
     derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
     identities = keys_of(
         rules_of(source.settings.get("identity", DEFAULT)),
@@ -173,8 +192,30 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
             created_event=new_id(),
             touch_event=new_id(),
             contact_event=new_id(),
+            visitors=visitors,
         ),
     )
+
+
+def visitors_of(inquiry: Inquiry, source: Source) -> tuple[str, ...]:
+    """The keys under which a tracker may have told of the person before; a user id counts in its source only."""
+    anonymous = inquiry.fields.get("anonymous_id", "")
+    user = inquiry.visit.user_id if inquiry.visit is not None else ""
+    if not anonymous and not user:
+        return ()
+    anonymous, user = normalise.text(anonymous, 200), normalise.text(user, 200)
+    keys = (f"anonymous:{anonymous}" if anonymous else "", f"user:{source.id}/{user}" if user else "")
+    return tuple(key for key in keys if key)
+
+
+def _visitor(inquiry: Inquiry, source: Source, visit: Visit, *, visitors: tuple[str, ...]) -> Visitor:
+    origin = origin_of(inquiry, kind=_kind(inquiry, source), rules=source.rules) if visit.touch else None
+    return Visitor(visitors, origin, touch_id=new_id(), touch_event=new_id(), contact_event=new_id())
+
+
+def _kind(inquiry: Inquiry, source: Source) -> str:
+    kind: str = source.settings.get("touch_kind", "form" if inquiry.visit is None else "visit")
+    return kind
 
 
 def contact_of(

@@ -20,8 +20,8 @@ from baton_kit.edges import Edge
 from baton_kit.envelope import Event, event
 from baton_kit.forgotten import Forgotten
 from lead_intake.contact import stamp
-from lead_intake.entry import Delivery, Entry, Person
-from lead_intake.touches import TOUCH_KINDS
+from lead_intake.entry import Delivery, Entry, Person, Visitor
+from lead_intake.touches import TOUCH_KINDS, Origin
 
 _KINDS = {kind: TouchKind.Value(f"TOUCH_KIND_{kind.upper()}") for kind in TOUCH_KINDS}
 
@@ -44,10 +44,31 @@ def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: Le
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.created_event)
 
 
-def touch_recorded(d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: int, features: LeadFeatures) -> Event:
-    o = p.origin
+def touch_recorded(
+    d: Delivery, e: Entry, p: Person | Visitor, *, origin: Origin, lead_id: str, sequence: int, features: LeadFeatures
+) -> Event:
+    body = touch_of(
+        origin, touch_id=p.touch_id, lead_id=lead_id, sequence=sequence, source_id=d.source_id, provider=d.provider,
+        at=e.occurred_at, features=features, imported=d.imported,
+    )  # fmt: skip
+    return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
+
+
+def touch_of(
+    o: Origin,
+    *,
+    touch_id: str,
+    lead_id: str,
+    sequence: int,
+    source_id: str,
+    provider: str,
+    at: datetime,
+    features: LeadFeatures,
+    imported: bool = False,
+) -> TouchRecorded:
+    """The fact of a touch."""
     body = TouchRecorded(
-        touch_id=p.touch_id,
+        touch_id=touch_id,
         lead_id=lead_id,
         sequence=sequence,
         kind=_KINDS[o.kind],
@@ -61,16 +82,21 @@ def touch_recorded(d: Delivery, e: Entry, p: Person, *, lead_id: str, sequence: 
         form_id=o.form_id,
         page=o.page,
         referrer_domain=o.referrer_domain,
-        source_id=d.source_id,
-        provider=d.provider,
-        occurred_at=stamp(e.occurred_at),
-        imported=d.imported,
+        referrer_host=o.referrer_host,
+        click_kinds=o.click_kinds,
+        channel_rules_version=o.rules_version,
+        within_visit=o.within_visit,
+        action=o.action,
+        source_id=source_id,
+        provider=provider,
+        occurred_at=stamp(at),
+        imported=imported,
     )
     body.features.CopyFrom(features)
-    return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
+    return body
 
 
-def contact_changed(d: Delivery, p: Person, contact: ContactChanged, *, at: datetime) -> Event:
+def contact_changed(d: Delivery, p: Person | Visitor, contact: ContactChanged, *, at: datetime) -> Event:
     return _event(contact, d, key=contact.lead_id, at=at, id=p.contact_event)
 
 

@@ -12,13 +12,11 @@ import json
 from functools import lru_cache
 
 from prometheus_client import Counter
-from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from baton_kit import telemetry
 from baton_kit.failpoint import failpoint
 from baton_kit.telemetry import log
-from baton_kit.web import Traced
 from lead_intake import form_page, spam
 from lead_intake.app import App
 from lead_intake.carry_on import with_origin
@@ -36,7 +34,8 @@ SLOWEST_BODY_S = 10.0
 ANSWERED = Counter("baton_intake_answers_total", "Answers of the public listener", ["status"])
 
 
-def _problem(status: int, title: str, detail: str, **headers: str) -> Reply:
+def problem(status: int, title: str, detail: str, **headers: str) -> Reply:
+    """An answer of the closed list; header names have `_` for `-`."""
     body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
     return Reply(
         status,
@@ -47,16 +46,16 @@ def _problem(status: int, title: str, detail: str, **headers: str) -> Reply:
 
 
 READY = Reply(200, b"{}")
-NOT_ACCEPTED = _problem(
+NOT_ACCEPTED = problem(
     401, "Not accepted", "Check the address and the secret.", www_authenticate='Signature realm="baton"'
 )
-TOO_LARGE = _problem(413, "The body is too large", "At most 262144 bytes are taken.", connection="close")
-TOO_SLOW = _problem(408, "The body came too slowly", "Send it within ten seconds.", connection="close")
-ENCODED = _problem(415, "Encoded bodies are not taken", "Send the body without Content-Encoding.")
-METHOD = _problem(405, "Only POST carries deliveries", "Use POST.", allow="POST, GET, HEAD")
-NOT_GREETED = _problem(403, "Not accepted", "Check the address and the verify token.")
-BUSY = _problem(503, "Not stored", "Nothing was acknowledged. Send it again.", retry_after="1")
-FAULT = _problem(503, "Not stored", "The fault is ours. Send it again.", retry_after="30")
+TOO_LARGE = problem(413, "The body is too large", "At most 262144 bytes are taken.", connection="close")
+TOO_SLOW = problem(408, "The body came too slowly", "Send it within ten seconds.", connection="close")
+ENCODED = problem(415, "Encoded bodies are not taken", "Send the body without Content-Encoding.")
+METHOD = problem(405, "Only POST carries deliveries", "Use POST.", allow="POST, GET, HEAD")
+NOT_GREETED = problem(403, "Not accepted", "Check the address and the verify token.")
+BUSY = problem(503, "Not stored", "Nothing was acknowledged. Send it again.", retry_after="1")
+FAULT = problem(503, "Not stored", "The fault is ours. Send it again.", retry_after="30")
 
 _ASKS = frozenset({"hub.mode", "hub.challenge", "challengeCode"})
 """What a provider asks by GET before it sends anything."""
@@ -79,7 +78,7 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the 2xx leaves after the commit."""
-        await _send(await self.answer(scope, receive), send, head=scope["method"] == "HEAD")
+        await send_reply(await self.answer(scope, receive), send, head=scope["method"] == "HEAD")
 
     async def answer(self, scope: Scope, receive: Receive) -> Reply:
         """The answer to one request, whatever happens."""
@@ -94,9 +93,9 @@ class Webhooks:
         except Exception as error:
             # Never a 500 and never a lost delivery: the sender comes again.
             # The traceback may quote the body, so only the place of the fault is named.
-            log.error("delivery_failed", error=type(error).__name__, place=_place(error))
+            log.error("delivery_failed", error=type(error).__name__, place=place(error))
             reply = FAULT
-        _answered(reply.status).inc()
+        answered(reply.status).inc()
         return reply
 
     async def _answer(self, scope: Scope, receive: Receive, source: Source | None) -> Reply:
@@ -106,9 +105,9 @@ class Webhooks:
         if method != "POST" and not scope["query_string"]:
             return READY  # the same for every address: it only says that somebody listens
         if not self.app.sources.loaded:
-            await self._load_sources()
+            await load_sources(self.app)
             source = self.app.sources.get(scope["path_params"]["source"])
-        headers = _headers(scope)
+        headers = headers_of(scope)
         if method != "POST":
             question = self._incoming(scope, headers, b"")
             if (answer := _handshake(question, source)) is not None:
@@ -118,7 +117,7 @@ class Webhooks:
             return READY
         if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise Refused(ENCODED, "content_encoding")
-        body = await _body(receive)
+        body = await body_of(receive)
         failpoint("intake.received")
         incoming = self._incoming(scope, headers, body)
         if (asked := _handshake(incoming, source)) is not None:
@@ -145,38 +144,42 @@ class Webhooks:
             raise
         except Exception as error:
             # A fault of ours on this body: it is kept until the fault is mended, and blocks nobody.
-            log.error("delivery_not_understood", error=type(error).__name__, place=_place(error))
+            log.error("delivery_not_understood", error=type(error).__name__, place=place(error))
             delivery = unreadable(incoming, source, reason="fault", body=kept)
 
         # 3. The answer waits for the commit of its batch.
-        delivery = self._repairable(delivery, incoming)
+        delivery = repairable(self.app, delivery, incoming)
         result = await self.app.commits.submit(self.app, delivery)
         return provider.reply(spam.told(delivery, result))
-
-    def _repairable(self, delivery: Delivery, incoming: Incoming) -> Delivery:
-        if all(entry.outcome is not Outcome.QUARANTINED for entry in delivery.entries):
-            return delivery
-        key = self.app.settings.seal_key_bytes
-        sealed = sealed_request(key, incoming, receipt_id=delivery.receipt_id, with_body=False)
-        return dataclasses.replace(delivery, request=sealed)
 
     def _incoming(self, scope: Scope, headers: dict[str, str], body: bytes) -> Incoming:
         return Incoming(
             method=scope["method"],
-            url=_url(self.app.settings.public_url, scope),
+            url=url_of(self.app.settings.public_url, scope),
             headers=headers,
             body=body,
             token=scope["path_params"].get("token", ""),
             received_at=self.app.clock.now(),
         )
 
-    async def _load_sources(self) -> None:
-        try:
-            async with asyncio.timeout(0.8):
-                await self.app.sources.refresh()
-        except Exception as error:
-            log.warning("sources_not_loaded", error=type(error).__name__)
-            raise Busy from error
+
+def repairable(app: App, delivery: Delivery, incoming: Incoming) -> Delivery:
+    """The delivery, with its request where a part of it may have to be read again."""
+    if all(entry.outcome is not Outcome.QUARANTINED for entry in delivery.entries):
+        return delivery
+    key = app.settings.seal_key_bytes
+    sealed = sealed_request(key, incoming, receipt_id=delivery.receipt_id, with_body=False)
+    return dataclasses.replace(delivery, request=sealed)
+
+
+async def load_sources(app: App) -> None:
+    """Read the sources for the first time. Raises `Busy` where the database is away."""
+    try:
+        async with asyncio.timeout(0.8):
+            await app.sources.refresh()
+    except Exception as error:
+        log.warning("sources_not_loaded", error=type(error).__name__)
+        raise Busy from error
 
 
 class FormPage:
@@ -188,7 +191,7 @@ class FormPage:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Show the form, or take what was written into it the way of every delivery."""
         app, method = self.webhooks.app, scope["method"]
-        lang = form_page.language(scope["query_string"].decode("latin-1"), _headers(scope).get("accept-language", ""))
+        lang = form_page.language(scope["query_string"].decode("latin-1"), headers_of(scope).get("accept-language", ""))
         source = app.sources.get(scope["path_params"]["source"])
         if method == "POST":
             reply = await self.webhooks.answer(scope, receive)
@@ -204,7 +207,7 @@ class FormPage:
         else:
             page = form_page.sent if scope["query_string"].startswith(b"sent=") else form_page.form
             reply = page(source, lang)
-        await _send(reply, send, head=method == "HEAD")
+        await send_reply(reply, send, head=method == "HEAD")
 
 
 def _offers_form(source: Source) -> bool:
@@ -217,20 +220,7 @@ def _handshake(incoming: Incoming, source: Source | None) -> Reply | None:
     return asked if asked and source and token_fits(incoming.token, source) else None
 
 
-def create_public(app: App) -> ASGIApp:
-    """The public listener: webhooks and nothing else."""
-    webhooks = Webhooks(app)
-    routes = [
-        Route("/v1/webhooks/{source}", endpoint=webhooks),
-        Route("/v1/webhooks/{source}/{token}", endpoint=webhooks),
-        Route("/v1/forms/{source}/{token}", endpoint=FormPage(webhooks)),
-    ]
-    # The bare router: the layers of an application would only repeat what `Webhooks` does with errors.
-    router = Router(routes=routes)
-    return Traced(router) if app.settings.otlp_endpoint else router
-
-
-async def _body(receive: Receive) -> bytes:
+async def body_of(receive: Receive, *, largest: int = LARGEST_BODY, too_large: Reply = TOO_LARGE) -> bytes:
     """The bytes as they came, within limits of size and time; Content-Length is not believed."""
     parts: list[bytes] = []
     size = 0
@@ -242,8 +232,8 @@ async def _body(receive: Receive) -> bytes:
                     raise Refused(TOO_SLOW, "sender_went_away")
                 part = message.get("body", b"")
                 size += len(part)
-                if size > LARGEST_BODY:
-                    raise Refused(TOO_LARGE, "too_large")
+                if size > largest:
+                    raise Refused(too_large, "too_large")
                 parts.append(part)
                 if not message.get("more_body", False):
                     break
@@ -252,17 +242,20 @@ async def _body(receive: Receive) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _headers(scope: Scope) -> dict[str, str]:
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers, names in lower case."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _url(public_url: str, scope: Scope) -> str:
+def url_of(public_url: str, scope: Scope) -> str:
+    """The address as the sender knows it."""
     path = (scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")).decode("latin-1")
     query = scope["query_string"].decode("latin-1")
     return f"{public_url.rstrip('/')}{path}?{query}" if query else f"{public_url.rstrip('/')}{path}"
 
 
-async def _send(reply: Reply, send: Send, *, head: bool) -> None:
+async def send_reply(reply: Reply, send: Send, *, head: bool) -> None:
+    """Send an answer, without its body for HEAD."""
     headers = [
         (b"content-type", reply.content_type.encode()),
         (b"content-length", str(len(reply.body)).encode()),
@@ -273,11 +266,13 @@ async def _send(reply: Reply, send: Send, *, head: bool) -> None:
 
 
 @lru_cache(maxsize=16)
-def _answered(status: int) -> Counter:
+def answered(status: int) -> Counter:
+    """The counter of answers with this status."""
     return ANSWERED.labels(str(status))
 
 
-def _place(error: Exception) -> str:
+def place(error: Exception) -> str:
+    """Where in our code an error came from, without a word of what it said."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next

@@ -8,11 +8,12 @@ then row locks in the order of the ids, then writes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from baton.lead.v1.contact_pb2 import ClickId, ContactChanged
 from baton_kit import forgotten
 from baton_kit.db import Direct, Tx
 from baton_kit.edges import Families, families_of
@@ -20,13 +21,15 @@ from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
 from baton_kit.outbox import Lane
 from lead_intake import contact, events, features, store
+from lead_intake.contact import stamp
 from lead_intake.delivery import Outcome, Result
-from lead_intake.entry import Delivery, Entry, Person
+from lead_intake.entry import Delivery, Entry, Person, Visitor
 from lead_intake.erasing.cut import without
 from lead_intake.fetching.note import note
 from lead_intake.identity.keys import name_digest
 from lead_intake.identity.shared import Sighting, note_names
 from lead_intake.ledger.store import keep_requests
+from lead_intake.tracking import store as tracking
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -56,6 +59,9 @@ class Writes:
     merges: list[store.ProposedMerge] = field(default_factory=list)
     sightings: list[Sighting] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    visitors: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    visits: list[tracking.WaitingVisit] = field(default_factory=list)
 
 
 async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
@@ -72,25 +78,30 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
     failpoint("intake.before_locks")
     opened = [(d, e, e.person) for d in deliveries for e in d.entries if e.person is not None]
     noted = [(d, e) for d in deliveries for e in d.entries if e.lookup is not None or e.forgets]
+    visited = [(d, e) for d in deliveries for e in d.entries if e.visitor is not None]
+    tracked = visitor_keys(e for d in deliveries for e in d.entries)
 
     # 1. Every key that decides who is who or what is a repeat, locked in one order, in a statement of its own.
     identities = {key for _, _, p in opened for key in p.identities}
     keys = {(d.source_id, e.key) for d, e, _ in opened} | {(d.source_id, e.forgets or e.key) for d, e in noted}
-    await store.lock_keys(tx, sorted({lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}))
+    keys |= {(d.source_id, e.key) for d, e in visited}
+    locks = {lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}
+    await store.lock_keys(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
     failpoint("intake.after_locks")
 
     # 2. Only a new statement sees what the transactions we waited for have committed.
     firsts, persons = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+    visitors = await tracking.visitors(tx, tracked)
 
     # 3. Two keys of one person may arrive in two transactions: the lead's row makes them follow each other.
-    leads = await store.lock_leads(tx, sorted(set(persons.values())))
+    leads = await store.lock_leads(tx, sorted({*persons.values(), *visitors.values()}))
     if firsts:  # repeats only: what comes again of a forgotten person leaves no body behind
         gone = await forgotten.forgotten(tx, {first.lead_id for first in firsts.values() if first.lead_id})
         deliveries = [_without(d, firsts, gone) for d in deliveries] if gone else deliveries
     failpoint("intake.after_reads")
 
     # 4. Pure from here: no clock, no database.
-    writes = Writes(leads, persons, firsts)
+    writes = Writes(leads, persons, firsts, visitors=visitors)
     settled = [[settle(d, e, writes) for e in d.entries] for d in deliveries]
 
     # 5. One statement for all that is new, one for what has changed.
@@ -110,6 +121,9 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
         whole = await families_of(tx, [lead.id for lead in writes.leads.values()])
         await store.insert_merges(tx, [m for m in writes.merges if not _one_already(m, writes, whole)])
     await note_names(tx, writes.sightings)
+    if tracked:
+        await write_visitors(tx, writes, at=max(d.received_at for d in deliveries))
+        failpoint("intake.after_visitors")
     if noted:
         await note(tx, app, deliveries=deliveries, outcomes=[[s.outcome for s in each] for each in settled])
     failpoint("intake.before_outbox")
@@ -132,11 +146,13 @@ async def quarantine(tx: Tx | Direct, delivery: Delivery, *, reason: str) -> Res
 def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     """Decide one entry and note what it writes."""
     p = e.person
-    if p is None and e.lookup is None:
+    if p is None and e.lookup is None and e.visitor is None:
         return Settled(e.outcome or Outcome.QUARANTINED, e.reason)
     first = writes.firsts.get((d.source_id, e.key))
     if first is not None:
         return Settled(Outcome.DUPLICATE, "", first.lead_id, first)
+    if e.visitor is not None:
+        return _visited(d, e, e.visitor, writes)
     if p is None:
         writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.PENDING, None)
         return Settled(Outcome.PENDING, e.reason)
@@ -156,6 +172,10 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
             writes.persons[key] = person_id
             writes.identities.append((key, person_id))
 
+    for key in p.visitors:
+        if writes.visitors.get(key) != person_id:
+            writes.visitors[key] = writes.links[key] = person_id
+
     known = writes.leads.get(person_id)
     if known is not None:
         writes.sightings += _other_name(p, known, at=d.received_at)
@@ -169,7 +189,9 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
             store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin)
         )
         writes.events.append(
-            events.touch_recorded(d, e, p, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
+            events.touch_recorded(
+                d, e, p, origin=p.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features
+            )
         )
     if contact_told:
         lead.contact_sequence += 1
@@ -181,6 +203,81 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     if outcome is not Outcome.DUPLICATE:
         writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, outcome, lead.id)
     return Settled(outcome, "", lead.id)
+
+
+def _visited(d: Delivery, e: Entry, v: Visitor, writes: Writes) -> Settled:
+    """A visitor's entry: a touch of the person, if somebody was identified under one of its keys; else it waits."""
+    person_id = next((writes.visitors[key] for key in v.visitors if key in writes.visitors), None)
+    lead = writes.leads.get(person_id) if person_id is not None else None
+    if person_id is None or lead is None:
+        if v.origin is None:
+            return Settled(Outcome.REFUSED, "nobody_known")
+        ordinal = d.entries.index(e) if e.ordinal is None else e.ordinal
+        writes.visits.append(
+            tracking.WaitingVisit(
+                v.touch_id, d.receipt_id, ordinal, d.source_id, d.provider, e.occurred_at, d.received_at, v.visitors,
+                v.origin,
+            )
+        )  # fmt: skip
+        writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.TOUCH_ONLY, None)
+        return Settled(Outcome.TOUCH_ONLY)
+
+    # The keys are one visitor's: what waits under the other one is this person's as well.
+    for key in v.visitors:
+        if key not in writes.visitors:
+            writes.visitors[key] = writes.links[key] = person_id
+    if v.origin is None:
+        # It brings no touch by which its body is found when the person is forgotten; as a repeat it is found.
+        return Settled(Outcome.DUPLICATE, "", lead.id)
+    lead.sequence += 1
+    writes.touches.append(
+        store.Touch(v.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, v.origin)
+    )
+    writes.events.append(
+        events.touch_recorded(d, e, v, origin=v.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
+    )
+    _clicked(d, e, v, lead, origin_clicks=v.origin.click_ids, writes=writes)
+    writes.changed[lead.id] = lead
+    writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.TOUCH_ONLY, lead.id)
+    return Settled(Outcome.TOUCH_ONLY, "", lead.id)
+
+
+def _clicked(
+    d: Delivery, e: Entry, v: Visitor, lead: store.Lead, *, origin_clicks: Sequence[tuple[str, str]], writes: Writes
+) -> None:
+    """Click ids are the person's: they go to the contact, and nowhere else."""
+    if not origin_clicks:
+        return
+    clicks = [ClickId(kind=kind, value=value, occurred_at=stamp(e.occurred_at)) for kind, value in origin_clicks]
+    whole = contact.merged(lead.contact, ContactChanged(click_ids=clicks), newer=False)
+    if whole == lead.contact:
+        return
+    lead.contact_sequence += 1
+    lead.contact = contact.stamped(
+        whole, lead_id=lead.id, person_id=lead.person_id, sequence=lead.contact_sequence, at=lead.told_at
+    )
+    writes.events.append(events.contact_changed(d, v, lead.contact, at=e.occurred_at))
+
+
+def visitor_keys(entries: Iterable[Entry]) -> list[str]:
+    """The visitors of these entries, whether named or not."""
+    found: set[str] = set()
+    for e in entries:
+        who = e.person or e.visitor
+        if who is not None and who.visitors:
+            found.update(who.visitors)
+    return sorted(found)
+
+
+def visitor_lock(key: str) -> str:
+    """What is locked for a visitor: no identity key may look like it."""
+    return f"visitor\n{key}"
+
+
+async def write_visitors(tx: Tx | Direct, writes: Writes, *, at: datetime) -> None:
+    """Keep the visits that wait, then say who the visitors are. The caller holds their keys."""
+    await tracking.insert_visits(tx, writes.visits)
+    await tracking.link(tx, writes.links, at=at)
 
 
 def _other_name(p: Person, lead: store.Lead, *, at: datetime) -> list[Sighting]:

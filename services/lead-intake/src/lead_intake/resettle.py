@@ -16,7 +16,8 @@ from baton_kit.failpoint import failpoint
 from lead_intake import store
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery, Entry
-from lead_intake.receive import Settled, Writes, lock_of, settle
+from lead_intake.receive import Settled, Writes, lock_of, settle, visitor_keys, visitor_lock, write_visitors
+from lead_intake.tracking import store as tracking
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -44,13 +45,16 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again]) -> list[Settled | N
     # 1. Every key, in one order, in a statement of its own.
     identities = {key for a in again if a.entry.person is not None for key in a.entry.person.identities}
     keys = {(a.source_id, a.entry.key) for a in again}
-    await store.lock_keys(tx, sorted({lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}))
+    tracked = visitor_keys(a.entry for a in again)
+    locks = {lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}
+    await store.lock_keys(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
     failpoint("resettle.after_locks")
 
     # 2. The receipts, then what the transactions we waited for have left.
     standing = await store.lock_entries(tx, [(a.receipt_id, a.ordinal) for a in again])
     firsts, persons = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
-    leads = await store.lock_leads(tx, sorted(set(persons.values())))
+    visitors = await tracking.visitors(tx, tracked)
+    leads = await store.lock_leads(tx, sorted({*persons.values(), *visitors.values()}))
     failpoint("resettle.after_reads")
 
     # 3. Pure. A pending entry is the first of its key: it does not repeat itself.
@@ -60,7 +64,7 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again]) -> list[Settled | N
         for key, first in firsts.items()
         if not (first.outcome is Outcome.PENDING and first.receipt_id == own.get(key))
     }
-    writes = Writes(leads, persons, firsts)
+    writes = Writes(leads, persons, firsts, visitors=visitors)
     ended = [
         settle(_delivery(a), a.entry, writes) if standing.get((a.receipt_id, a.ordinal)) in OPEN else None
         for a in again
@@ -78,6 +82,8 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again]) -> list[Settled | N
     )
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
     await store.insert_merges(tx, writes.merges)
+    if tracked:
+        await write_visitors(tx, writes, at=app.clock.now())
     failpoint("resettle.after_insert")
     rows = [
         store.EntryRow(

@@ -9,13 +9,15 @@ from lead_intake.api import create_api
 from lead_intake.app import App, open_app
 from lead_intake.erasing.erase import forget_for_ever
 from lead_intake.fetching import fetch, reconcile
+from lead_intake.grouping import restate
 from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.identity.shared import share_for_ever
 from lead_intake.importing import run
 from lead_intake.ledger import bodies, count, replay
+from lead_intake.listener import create_public
 from lead_intake.merging.propose import propose_for_ever
-from lead_intake.public import create_public
 from lead_intake.settings import IntakeSettings
+from lead_intake.tracking import stitch
 
 
 async def keep_sources_fresh(app: App) -> None:
@@ -41,6 +43,21 @@ async def tidy_lookups(app: App) -> None:
 async def reconcile_sources(app: App) -> None:
     """Find the leads that the push missed."""
     await reconcile.reconcile_for_ever(app)
+
+
+async def stitch_visits(app: App) -> None:
+    """Give visits to the persons who were identified after them."""
+    await stitch.stitch_for_ever(app)
+
+
+async def forget_visits(app: App) -> None:
+    """Delete the visits of those who were never identified."""
+    await stitch.forget_for_ever(app)
+
+
+async def restate_channels(app: App) -> None:
+    """Group earlier touches by changed channel rules."""
+    await restate.restate_for_ever(app)
 
 
 async def replay_receipts(app: App) -> None:
@@ -73,6 +90,9 @@ SERVICE: Service[App] = Service(
             "fetch": look_up,
             "fetch.tidy": tidy_lookups,
             "reconcile": reconcile_sources,
+            "stitch": stitch_visits,
+            "stitch.tidy": forget_visits,
+            "restate": restate_channels,
             "proposals": propose_for_ever,
             "shared_keys": share_for_ever,
             "replay": replay_receipts,

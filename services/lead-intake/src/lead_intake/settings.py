@@ -20,6 +20,8 @@ class IntakeSettings(ServiceSettings):
     `provider_urls` puts another address in the place of a provider's own (`{"meta": "http://127.0.0.1:9"}`), for tests:
     access tokens go there, so that it must be this machine unless `provider_urls_anywhere` says otherwise.
 
+    Visits of somebody who is never identified are kept `anonymous_days`. A tracking source may send
+    `tracking_a_second` events in the long run, and ten times as many at once.
     An address or number that comes with more than `shared_key_names` names within `shared_key_days` is shared.
     """
 
@@ -34,6 +36,8 @@ class IntakeSettings(ServiceSettings):
     provider_urls: Mapping[str, str] = Field(default_factory=dict)
     provider_urls_anywhere: bool = False
     fetch_age_limit_hours: int = Field(default=168, ge=1, le=24 * 60)
+    anonymous_days: int = Field(default=90, ge=1, le=730)
+    tracking_a_second: int = Field(default=200, ge=1, le=100_000)
     fetches_at_once: int = Field(default=16, ge=1, le=200)
     shared_key_names: int = Field(default=3, ge=1, le=1_000)
     shared_key_days: int = Field(default=30, ge=1, le=3_650)

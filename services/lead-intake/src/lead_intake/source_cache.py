@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Mapping
 from secrets import token_hex
 
@@ -11,8 +13,10 @@ from baton_kit.outages import is_outage
 from baton_kit.seal import SealBroken, seal, unseal
 from baton_kit.telemetry import log
 from lead_intake import store
+from lead_intake.channels import DEFAULT_RULES, ChannelRules
 from lead_intake.delivery import NOTHING, Source
 from lead_intake.fetching import store as fetching_store
+from lead_intake.grouping import store as grouping_store
 from lead_intake.identity.shared import shared_keys
 
 REFRESH_S = 0.5
@@ -21,13 +25,15 @@ IMPORT = "import"
 
 
 class SourceCache:
-    """All sources with their secrets in clear, which never leave this process."""
+    """All sources with their secrets in clear, which never leave this process, and the channel rules in force."""
 
     def __init__(self, db: Database, *, key: bytes) -> None:
         self._db = db
         self._key = key
         self._version: int | None = None
         self._sources: Mapping[str, Source] = {}
+        self._by_token: Mapping[tuple[str, bytes], Source] = {}
+        self.rules: ChannelRules = DEFAULT_RULES
         self._shared: frozenset[str] = frozenset()
 
     @property
@@ -48,6 +54,9 @@ class SourceCache:
             rows = await store.sources(tx)
             shared = await shared_keys(tx)
             credentials = await fetching_store.credentials(tx)
+            table = await grouping_store.current(tx)
+        if table.version != self.rules.version:
+            self.rules = ChannelRules(json.loads(table.document), version=table.version)
         shown: dict[str, dict[str, str]] = {}
         for source_id, name, sealed, _ in credentials:
             try:
@@ -59,7 +68,15 @@ class SourceCache:
         self._shared = shared
         # An import is a source of the ledger without a door.
         self._sources = {row.id: self.opened(row, shown.get(row.id, {})) for row in rows if row.provider != IMPORT}
+        self._by_token = {(s.provider, s.token_digest): s for s in self._sources.values() if s.token_digest}
         self._version = version
+
+    def by_token(self, provider: str, token: str) -> Source | None:
+        """The provider's source with this token in its address; the token alone says which it is."""
+        if not token:
+            return None
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        return self._by_token.get((provider, digest))
 
     async def keep_fresh(self) -> None:
         """Refresh for ever; an outage leaves what is known."""
@@ -104,4 +121,5 @@ class SourceCache:
             settings=row.settings,
             shared_keys=self._shared,
             credentials=credentials,
+            rules=self.rules,
         )

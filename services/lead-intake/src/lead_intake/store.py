@@ -185,7 +185,8 @@ _WRITTEN: Mapping[str, str] = {
     "contact": "lead_id uuid, sequence bigint, data bytea",
     "touch": "id uuid, lead_id uuid, receipt_id uuid, occurred_at timestamptz, sequence bigint, source_id text, "
     "kind text, channel text, utm_source text, utm_medium text, utm_campaign text, campaign_id text, form_id text, "
-    "page text, referrer_domain text",
+    "page text, referrer_domain text, adgroup_id text, ad_id text, referrer_host text, click_kinds text, "
+    "within_visit boolean, action text, rules_version bigint",
 }
 """The columns that a batch inserts, by table."""
 
@@ -238,7 +239,9 @@ async def insert_batch(
             (
                 t.id, t.lead_id, t.receipt_id, t.occurred_at, t.sequence, t.source_id, t.origin.kind,
                 t.origin.channel, t.origin.utm_source, t.origin.utm_medium, t.origin.utm_campaign, t.origin.campaign_id,
-                t.origin.form_id, t.origin.page, t.origin.referrer_domain,
+                t.origin.form_id, t.origin.page, t.origin.referrer_domain, t.origin.adgroup_id, t.origin.ad_id,
+                t.origin.referrer_host, " ".join(t.origin.click_kinds), t.origin.within_visit, t.origin.action,
+                t.origin.rules_version,
             )
             for t in touches
         ],
@@ -457,7 +460,8 @@ async def touches(tx: Tx, lead_ids: Sequence[str]) -> list[Mapping[str, Any]]:
         await (await raw(tx)).fetch(
             "SELECT id::text AS touch_id, lead_id::text AS origin_lead_id, occurred_at, sequence, source_id, kind, "
             "channel, utm_source, utm_medium, utm_campaign, campaign_id, form_id, page, referrer_domain, "
-            "receipt_id::text FROM touch WHERE lead_id = ANY($1::uuid[]) ORDER BY lead_id, sequence LIMIT 1000",
+            "receipt_id::text, adgroup_id, ad_id, referrer_host, click_kinds, within_visit, action, campaign, "
+            "rules_version FROM touch WHERE lead_id = ANY($1::uuid[]) ORDER BY lead_id, sequence LIMIT 1000",
             lead_ids,
         )
     )

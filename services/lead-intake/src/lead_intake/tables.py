@@ -174,9 +174,73 @@ touch = Table(
     _text("form_id"),
     _text("page"),
     _text("referrer_domain"),
+    _text("adgroup_id"),
+    _text("ad_id"),
+    _text("referrer_host"),
+    _text("click_kinds"),
+    Column("within_visit", Boolean, nullable=False, server_default=text("FALSE")),
+    _text("action"),
+    _text("campaign"),
+    Column("rules_version", BigInteger),
     Index("touch_lead", "lead_id", "sequence"),
+    Index("touch_rules", "rules_version", postgresql_where=text("rules_version IS NOT NULL")),
 )
-"""One contact with marketing; click ids are in the contact only."""
+"""One contact with marketing; click ids are in the contact only, their kinds (divided by spaces) here.
+
+`rules_version` is the version of the channel rules that it was grouped by last; null where too little was kept to
+group it anew.
+"""
+
+channel_rules = Table(
+    "channel_rules",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    _time("changed_at"),
+    Column("changed_by", Text, nullable=False),
+    Column("touches_read", BigInteger, nullable=False),
+    Column("touches_regrouped", BigInteger, nullable=False),
+    Column("restated_at", DateTime(timezone=True)),
+)
+"""Every version of the channel rules; the highest is in force. `restated_at` is when all touches were grouped by it."""
+
+visitor = Table(
+    "visitor",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("person_id", UUID(as_uuid=False), nullable=False),
+    _time("seen_at"),
+    Index("visitor_person", "person_id"),
+)
+"""`anonymous:…` and `user:…` to the person who was identified last under them. No identity: a device may be shared."""
+
+visit = Table(
+    "visit",
+    metadata,
+    Column("touch_id", UUID(as_uuid=False), primary_key=True),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    _time("occurred_at"),
+    _time("received_at"),
+    Column("anonymous_key", Text, nullable=False),
+    Column("user_key", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Index("visit_anonymous", "anonymous_key", postgresql_where=text("anonymous_key <> ''")),
+    Index("visit_user", "user_key", postgresql_where=text("user_key <> ''")),
+    Index("visit_received", "received_at"),
+)
+"""A touch of somebody who is not known yet: when the person is identified it becomes a row of `touch`."""
+
+stitch = Table(
+    "stitch",
+    metadata,
+    Column("key", Text, primary_key=True),
+    _time("noted_at"),
+)
+"""Visitors who were identified and whose earlier visits may wait for it."""
 
 proposed_merge = Table(
     "proposed_merge",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from lead_intake import normalise
-from lead_intake.channels import NO_SITE, Site, channel_of, site_of
+from lead_intake.channels import DEFAULT_RULES, NO_SITE, ChannelRules, Site, site_of, site_of_host
 from lead_intake.delivery import Inquiry
 from lead_intake.mapping import CLICK_IDS
 
@@ -20,7 +20,11 @@ _PRIVATE_SEGMENT = re.compile(r"@|%40|\d{7,}|^.{65,}$|[0-9a-fA-F-]{32,}")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The marketing side of a touch. Click ids are personal data and go to the contact only."""
+    """The marketing side of a touch. Click ids are personal data and go to the contact only; their kinds do not.
+
+    `rules_version` is the version of the channel rules that gave the channel; `within_visit` says that the touch is a
+    further step of a visit that began with another one.
+    """
 
     kind: str
     channel: str
@@ -34,13 +38,27 @@ class Origin:
     page: str
     referrer_domain: str
     click_ids: tuple[tuple[str, str], ...]
+    referrer_host: str = ""
+    rules_version: int = DEFAULT_RULES.version
+    within_visit: bool = False
+    action: str = ""
+
+    @property
+    def click_kinds(self) -> tuple[str, ...]:
+        """The kinds of the click ids, which name nobody."""
+        return tuple(kind for kind, _ in self.click_ids)
+
+    @property
+    def referrer(self) -> Site:
+        """The referring site."""
+        return site_of_host(self.referrer_host)
 
 
 NOWHERE = Origin("", "", "", "", "", "", "", "", "", "", "", ())
 """Of what is no touch."""
 
 
-def origin_of(inquiry: Inquiry, *, kind: str = "form") -> Origin:
+def origin_of(inquiry: Inquiry, *, kind: str = "form", rules: ChannelRules = DEFAULT_RULES) -> Origin:
     """What the fields say; what they leave open is read from the query of the landing page's address.
 
     `kind` is one of TOUCH_KINDS: what a source brings is a form, unless its settings say otherwise.
@@ -65,7 +83,7 @@ def origin_of(inquiry: Inquiry, *, kind: str = "form") -> Origin:
     source, medium, campaign = (normalise.campaign_text(told(name)) if told(name) else "" for name in _UTM)
     return Origin(
         kind=kind,
-        channel=channel_of(
+        channel=rules.channel_of(
             source, medium, campaign=campaign, clicks=tuple(kind for kind, _ in clicks), referrer=referrer
         ),
         utm_source=source.lower(),
@@ -78,6 +96,10 @@ def origin_of(inquiry: Inquiry, *, kind: str = "form") -> Origin:
         page=page,
         referrer_domain=_domain(referrer),
         click_ids=clicks,
+        referrer_host=referrer.host,
+        rules_version=rules.version,
+        within_visit=inquiry.visit is not None and inquiry.visit.within,
+        action=inquiry.visit.action if inquiry.visit is not None else "",
     )
 
 

@@ -130,7 +130,7 @@ async def test_with_the_database_away_every_sender_hears_503_within_a_second(tal
         application_name="t",
     )
     from baton_kit.testing import client
-    from lead_intake.public import create_public
+    from lead_intake.listener import create_public
 
     app = dataclasses.replace(tally.app, db=gone, commits=GroupCommit())
     sent = signed("tally", BODIES["tally"]("k", "b@example.com"), now=tally.clock.now(), path="/v1/webhooks/tally")

@@ -132,7 +132,7 @@ async def test_nothing_hostile_breaks_the_door_or_the_ledger(intake: Harness[App
 @pytest.fixture
 async def door(intake: Harness[App]) -> Any:
     """Speaks ASGI to the public listener, one message at a time."""
-    from lead_intake.public import create_public
+    from lead_intake.listener import create_public
 
     public = create_public(intake.app)
     body = {"id": "tally", "provider": "tally", "secrets": [SECRETS["tally"]]}

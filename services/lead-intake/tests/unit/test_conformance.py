@@ -68,6 +68,7 @@ def said(inquiry: Inquiry) -> dict[str, Any]:
         "quarantined": inquiry.quarantined,
         "looked_up": dataclasses.asdict(inquiry.lookup) if inquiry.lookup else {},
         "forgets": inquiry.forgets,
+        "visit": {n: v for n, v in dataclasses.asdict(inquiry.visit).items() if v} if inquiry.visit else {},
     }
     return {name: value for name, value in whole.items() if value}
 

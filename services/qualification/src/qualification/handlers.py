@@ -1,5 +1,6 @@
 """Which event goes to which use case. Read this file first."""
 
+from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
@@ -24,5 +25,6 @@ SUBSCRIPTION: Subscription[App] = Subscription(
     topics=("baton.lead.v1", "baton.sales.v1", "baton.erasure.v1"),
     handlers=HANDLERS,
     # A deal's outcome is evidence for later amendments; the topic keeps it for ever, so nothing is lost meanwhile.
-    ignores=frozenset({DealClosed}),
+    # The channel among a lead's features is the one it came by: a decision stays what it was when reports are restated.
+    ignores=frozenset({DealClosed, ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped}),
 )

@@ -1,5 +1,6 @@
 """Which event goes to which use case. Read this file first."""
 
+from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, TouchRecorded
@@ -47,7 +48,7 @@ MERGES: Subscription[App] = Subscription(
     topics=("baton.lead.v1",),
     handlers={LeadMerged: follow.leads_merged, LeadUnmerged: follow.leads_merged},
     # Sales hears of a lead when it is handed over.
-    ignores=frozenset({LeadCreated, TouchRecorded}),
+    ignores=frozenset({LeadCreated, TouchRecorded, TouchRegrouped, ChannelRulesChanged, ChannelRulesRestated}),
 )
 
 SUBSCRIPTIONS = (QUALIFIED, CONTACTS, ERASURES, MERGES, HISTORY)

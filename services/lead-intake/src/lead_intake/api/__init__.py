@@ -7,6 +7,7 @@ from lead_intake.api import leads, receipts, sources
 from lead_intake.app import App
 from lead_intake.erasing import api as erasing
 from lead_intake.fetching import api as fetching
+from lead_intake.grouping import api as grouping
 from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.identity import api as identity
 from lead_intake.importing import api as imports
@@ -30,6 +31,7 @@ def create_api(app: App) -> FastAPI:
             fetching.router,
             merging.router,
             identity.router,
+            grouping.router,
             searching.router,
             erasing.router,
             imports.router,

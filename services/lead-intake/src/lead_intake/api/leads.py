@@ -49,16 +49,29 @@ class TouchOut(BaseModel):
     utm_medium: str
     utm_campaign: str
     campaign_id: str
+    adgroup_id: str
+    ad_id: str
     form_id: str
     page: str
     referrer_domain: str
+    referrer_host: str
+    click_kinds: list[str] = Field(description="Kinds of the click ids; the ids are the contact's")
+    within_visit: bool = Field(description="A further step of a visit that began with another touch")
+    action: str
+    campaign: str = Field(description="The code of the campaign it was matched to, empty for none")
+    channel_rules_version: int | None = Field(description="Null where too little was kept to group it anew")
     receipt_id: str
 
 
 class LeadDetail(LeadOut):
-    """A lead with its touches, and with those of every lead that was merged with it."""
+    """A lead with its touches and those of every lead that was merged with it; the first and the last by time.
+
+    First and last are of those that began a visit.
+    """
 
     merged_lead_ids: list[str] = Field(description="All leads of the person, this one included.")
+    first_touch: TouchOut | None
+    last_touch: TouchOut | None
     touches: list[TouchOut]
 
 
@@ -104,10 +117,14 @@ async def get_lead(request: Request, id: UUID, caller: Caller = requires("leads:
         touches = await store.touches(tx, whole.members(str(id)))
     if row is None:
         raise Problem(404, "There is no such lead")
+    told = [_touch_out(t) for t in touches]
+    first, last = _ends(told)
     return LeadDetail(
         **_lead_out(row, whole).model_dump(),
         merged_lead_ids=list(whole.members(str(id))),
-        touches=[TouchOut(**dict(t)) for t in touches],
+        first_touch=first,
+        last_touch=last,
+        touches=told,
     )
 
 
@@ -182,6 +199,19 @@ async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("l
         )
     items = sorted([*created, *items, *merged], key=lambda i: i.at)
     return Timeline(lead_id=str(id), as_of=app.clock.now(), items=items)
+
+
+def _touch_out(row: Mapping[str, Any]) -> TouchOut:
+    told = dict(row)
+    version = told.pop("rules_version")
+    return TouchOut(**told | {"click_kinds": told["click_kinds"].split(), "channel_rules_version": version})
+
+
+def _ends(touches: list[TouchOut]) -> tuple[TouchOut | None, TouchOut | None]:
+    """Which touch came first and which last; where all lie within visits, those."""
+    began = [t for t in touches if not t.within_visit] or touches
+    in_time = sorted(began, key=lambda t: (t.occurred_at, t.touch_id))
+    return (in_time[0], in_time[-1]) if in_time else (None, None)
 
 
 def _merge_items(row: Mapping[str, Any]) -> list[TimelineItem]:

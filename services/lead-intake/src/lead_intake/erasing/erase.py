@@ -26,7 +26,7 @@ from lead_intake import store as intake_store
 from lead_intake.erasing import store
 from lead_intake.erasing.store import Person
 from lead_intake.merging.store import lock_merges
-from lead_intake.receive import lock_of
+from lead_intake.receive import lock_of, visitor_lock
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CONTACT_TOPIC = "baton.contact.v1"
 
 FORGETS: Mapping[str, tuple[Callable[[Tx, Person], Awaitable[int]], ...]] = {
-    "receipt": (store.cut_bodies, store.cut_bodies_that_name),
+    "receipt": (store.cut_bodies, store.cut_bodies_of_visits, store.cut_bodies_that_name),
     "receipt_request": (store.delete_requests,),
     "proposed_merge": (store.delete_proposed_merges,),
     "lead_search": (store.delete_search,),
@@ -43,8 +43,13 @@ FORGETS: Mapping[str, tuple[Callable[[Tx, Person], Awaitable[int]], ...]] = {
     "shared_key": (store.delete_listed_keys,),
     "contact": (store.delete_contact,),
     "identity_key": (store.delete_identity_keys,),
+    "visit": (store.delete_visits,),
+    "stitch": (store.delete_stitches,),
+    "visitor": (store.delete_visitors,),
 }
-"""What an erasure deletes or empties, table by table. A new table that names persons gets its function here."""
+"""What an erasure deletes or empties, table by table, in this order: bodies and requests of visits are found by their
+visits. A new table that names persons gets its function here.
+"""
 
 KEEPS: Mapping[str, str] = {
     "source": "doors, not persons",
@@ -72,6 +77,7 @@ KEEPS: Mapping[str, str] = {
     "receipt_entry": "the provider's id of the delivery: by it a repeat is known, so that nobody comes back",
     "lead": "features of closed lists; decisions are evaluated again from them",
     "touch": "channel and campaign",
+    "channel_rules": "operators' rules",
     "erased_lead": "the log itself: ids and counts",
     "outbox": "events leave with the ring",
     "outbox_ring": "a number",
@@ -130,11 +136,12 @@ async def erase(tx: Tx, app: App, lead_ids: Sequence[str], order: Order) -> list
     before = await store.persons(tx, everyone)
     locks = {lock_of(key) for p in before.values() for key in p.identities}
     locks |= {lock_of(f"{source}\n{key}") for p in before.values() for source, key in p.entries}
+    locks |= {lock_of(visitor_lock(key)) for p in before.values() for key in p.visitors}
     await intake_store.lock_keys(tx, sorted(locks))
     await forgotten.hold(tx, everyone)
     persons = await store.persons(tx, everyone, lock=True)
-    if {id: (p.identities, p.entries) for id, p in persons.items()} != {
-        id: (p.identities, p.entries) for id, p in before.items()
+    if {id: (p.identities, p.entries, p.visitors) for id, p in persons.items()} != {
+        id: (p.identities, p.entries, p.visitors) for id, p in before.items()
     }:
         raise Moved
     failpoint("intake.erase.locked")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.db import Tx, raw
@@ -23,6 +24,8 @@ class Person:
     identities: tuple[str, ...]
     entries: tuple[tuple[str, str], ...]
     """(source, key) of every entry that became part of the lead."""
+    visitors: tuple[str, ...] = ()
+    """The keys of the person's visits: those that are known, and those that visits join with them."""
 
     @property
     def emails(self) -> list[str]:
@@ -118,6 +121,9 @@ async def persons(tx: Tx, lead_ids: Sequence[str], *, lock: bool = False) -> dic
         lead_ids,
     ):
         entries.setdefault(row[0], []).append((row[1], row[2]))
+    visitors: dict[str, list[str]] = {}
+    for row in await connection.fetch(_VISITORS, [row[1] for row in rows]):
+        visitors.setdefault(row[0], []).append(row[1])
     return {
         r[0]: Person(
             r[0],
@@ -126,9 +132,27 @@ async def persons(tx: Tx, lead_ids: Sequence[str], *, lock: bool = False) -> dic
             ContactChanged.FromString(r[3] or b""),
             tuple(identities.get(r[1], ())),
             tuple(entries.get(r[0], ())),
+            tuple(visitors.get(r[1], ())),
         )
         for r in rows
     }
+
+
+# Stitching would give the person whatever waits under these keys, and every key that those visits name beside them, but
+# for the keys of somebody else.
+_VISITORS = """
+WITH RECURSIVE mine (person_id, key) AS (
+    SELECT person_id, key FROM visitor WHERE person_id = ANY($1::uuid[])
+    UNION
+    SELECT m.person_id, beside.key
+    FROM mine m
+    JOIN visit v ON (v.anonymous_key = m.key AND v.anonymous_key <> '') OR (v.user_key = m.key AND v.user_key <> '')
+    CROSS JOIN LATERAL (VALUES (v.anonymous_key), (v.user_key)) AS beside (key)
+    WHERE beside.key <> ''
+      AND NOT EXISTS (SELECT FROM visitor o WHERE o.key = beside.key AND o.person_id <> m.person_id)
+)
+SELECT person_id::text, key FROM mine ORDER BY 1, 2
+"""
 
 
 async def raise_sequence(tx: Tx, person: Person) -> None:
@@ -203,9 +227,60 @@ async def cut_bodies(tx: Tx, person: Person) -> int:
         """,
         person.lead_id,
     )
-    left = [(r["id"], cut.without(r["body"], entries=r["entries"], ordinals=r["ordinals"])) for r in rows]
-    await _write_bodies(tx, left)
-    return len(left)
+    await _write_bodies(tx, _cut(rows))
+    return len(rows)
+
+
+async def cut_bodies_of_visits(tx: Tx, person: Person) -> int:
+    """The raw bodies of visits whose entries do not name the lead: those that wait, and repeats from when they did."""
+    connection = await raw(tx)
+    waiting = await connection.fetch(
+        "SELECT r.id::text, r.body, r.entries, array_agg(v.ordinal) AS ordinals FROM visit v "  # noqa: S608
+        f"JOIN receipt r ON r.id = v.receipt_id WHERE r.body IS NOT NULL AND {_WAITS} GROUP BY r.id ORDER BY r.id",
+        person.visitors,
+    )
+    await _write_bodies(tx, _cut(waiting))
+    repeats = await connection.fetch(
+        f"""
+        SELECT r.id::text, r.body, r.entries, array_agg(e.ordinal) AS ordinals
+        FROM receipt_entry e
+        JOIN receipt_entry f ON f.receipt_id = e.first_receipt_id AND f.source_id = e.source_id AND f.key = e.key
+        JOIN receipt r ON r.id = e.receipt_id
+        WHERE e.lead_id IS NULL AND e.outcome <> 'refused' AND e.outcome = 'duplicate' AND r.body IS NOT NULL
+          AND (f.lead_id = $2::uuid OR (f.receipt_id, f.ordinal) IN (
+              SELECT v.receipt_id, v.ordinal FROM visit v WHERE {_WAITS}))
+        GROUP BY r.id ORDER BY r.id
+        """,  # noqa: S608
+        person.visitors,
+        person.lead_id,
+    )
+    await _write_bodies(tx, _cut(repeats))
+    return len({r["id"] for r in (*waiting, *repeats)})
+
+
+_WAITS = (
+    "((v.anonymous_key = ANY($1::text[]) AND v.anonymous_key <> '') "
+    "OR (v.user_key = ANY($1::text[]) AND v.user_key <> ''))"
+)
+
+
+async def delete_visits(tx: Tx, person: Person) -> int:
+    """The visits that wait under the person's keys, click ids included."""
+    if not person.visitors:
+        return 0
+    rows = await (await raw(tx)).fetch(f"DELETE FROM visit v WHERE {_WAITS} RETURNING 1", person.visitors)  # noqa: S608
+    return len(rows)
+
+
+async def delete_stitches(tx: Tx, person: Person) -> int:
+    """The order to stitch what waited: nothing of the person is given to the lead any more."""
+    rows = await (await raw(tx)).fetch("DELETE FROM stitch WHERE key = ANY($1::text[]) RETURNING 1", person.visitors)
+    return len(rows)
+
+
+async def delete_visitors(tx: Tx, person: Person) -> int:
+    """By which ids a tracker knows the person: its next visit is nobody's."""
+    return await _count(tx, "DELETE FROM visitor WHERE person_id = $1::uuid RETURNING 1", person.person_id)
 
 
 async def cut_bodies_that_name(tx: Tx, person: Person) -> int:
@@ -238,7 +313,7 @@ async def cut_bodies_that_name(tx: Tx, person: Person) -> int:
 
 async def delete_requests(tx: Tx, person: Person) -> int:
     """What a repair would need beside a body that is gone: its headers and its address may name the person."""
-    return await _count(
+    count = await _count(
         tx,
         """
         DELETE FROM receipt_request WHERE NOT unproven AND receipt_id IN (
@@ -248,6 +323,15 @@ async def delete_requests(tx: Tx, person: Person) -> int:
         """,
         person.lead_id,
     )
+    if not person.visitors:
+        return count
+    rows = await (await raw(tx)).fetch(
+        "DELETE FROM receipt_request WHERE NOT unproven AND receipt_id IN ("  # noqa: S608
+        f"SELECT r.id FROM visit v JOIN receipt r ON r.id = v.receipt_id WHERE r.body IS NULL AND {_WAITS}"
+        ") RETURNING 1",
+        person.visitors,
+    )
+    return count + len(rows)
 
 
 async def delete_unproven(tx: Tx, person: Person, *, key: bytes) -> int:
@@ -270,6 +354,11 @@ async def delete_unproven(tx: Tx, person: Person, *, key: bytes) -> int:
             theirs.append(r["receipt_id"])
     await connection.execute("DELETE FROM receipt_request WHERE receipt_id = ANY($1::uuid[])", theirs)
     return len(theirs)
+
+
+def _cut(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, bytes | None]]:
+    """What is left of each body (id, body, entries) without its entries `ordinals`."""
+    return [(r["id"], cut.without(r["body"], entries=r["entries"], ordinals=r["ordinals"])) for r in rows]
 
 
 async def _write_bodies(tx: Tx, left: Sequence[tuple[str, bytes | None]]) -> None:

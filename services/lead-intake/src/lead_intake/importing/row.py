@@ -18,6 +18,7 @@ from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import mapping as mappings
 from lead_intake import normalise
+from lead_intake.channels import DEFAULT_RULES, ChannelRules
 from lead_intake.contact import stamp
 from lead_intake.delivery import Inquiry, Outcome, Source
 from lead_intake.entry import Entry, Person, entry_of, stored_key
@@ -94,6 +95,7 @@ class Reading:
     receipt_id: str
     shared_keys: frozenset[str] = frozenset()
     """Addresses and numbers that many share: they identify nobody by themselves."""
+    rules: ChannelRules = DEFAULT_RULES
 
 
 def row_of(number: int, get: Callable[[str], str], reading: Reading) -> Row:
@@ -308,6 +310,7 @@ def _source(reading: Reading, kind: str) -> Source:
         # Whoever stands in the CRM was somebody's lead: what looks like spam at a form is none here.
         settings={"touch_kind": kind, "spam": "accept"},
         shared_keys=reading.shared_keys,
+        rules=reading.rules,
     )
 
 

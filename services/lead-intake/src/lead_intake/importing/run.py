@@ -76,7 +76,7 @@ async def advance(app: App, *, most: int = MOST_ROWS, refuse: bool = False) -> i
         piece = await store.bytes_from(tx, one.id, one.position, at_least=PIECE)
         failpoint("import.read")
         try:
-            chunk = await _chunk(tx, one, piece, receipt_id=receipt_id, now=now, most=most)
+            chunk = await _chunk(tx, app, one, piece, receipt_id=receipt_id, now=now, most=most)
         except Unusable as error:
             await _finish(
                 tx, app, one, Chunk(one.position, one.records, one.header), state="failed", reason=error.reason
@@ -161,7 +161,7 @@ async def _finish(tx: Tx, app: App, one: store.Import, chunk: Chunk, *, state: s
         await store.delete_parts(tx, one.id)
 
 
-async def _chunk(tx: Tx, one: store.Import, piece: bytes, *, receipt_id: str, now: Any, most: int) -> Chunk:
+async def _chunk(tx: Tx, app: App, one: store.Import, piece: bytes, *, receipt_id: str, now: Any, most: int) -> Chunk:
     layout = layout_of(one.layout)
     chunk = Chunk(one.position, one.records, one.header)
     if one.position == 0 and piece.startswith(b"\xef\xbb\xbf"):
@@ -181,7 +181,8 @@ async def _chunk(tx: Tx, one: store.Import, piece: bytes, *, receipt_id: str, no
         chunk.records, chunk.position = 1, began + found[0].end
         found = found[1:]
     campaigns = await _campaigns(tx, one, layout, found, chunk.header)
-    reading = Reading(one.source_id, layout, campaigns, now, receipt_id, await shared_keys(tx))
+    shared = await shared_keys(tx)
+    reading = Reading(one.source_id, layout, campaigns, now, receipt_id, shared, app.sources.rules)
     keys = 0
     for turn, record in enumerate(found):
         number = chunk.records + 1

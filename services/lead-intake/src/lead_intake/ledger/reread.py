@@ -16,6 +16,7 @@ from lead_intake.sources import PROVIDERS
 
 UNPROVEN = "signature"
 _IDS = ("person_id", "lead_id", "touch_id", "created_event", "touch_event", "contact_event")
+_VISITOR_IDS = ("touch_id", "touch_event", "contact_event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +94,9 @@ def _kept_identity(receipt_id: str, ordinal: int, entry: Entry, stored: StoredEn
     person: Any = entry.person
     if person is not None:
         person = dataclasses.replace(person, **{name: derived_id(receipt_id, f"{ordinal}:{name}") for name in _IDS})
+    visitor: Any = entry.visitor
+    if visitor is not None:
+        told = {name: derived_id(receipt_id, f"{ordinal}:{name}") for name in _VISITOR_IDS}
+        visitor = dataclasses.replace(visitor, **told)
     key = stored.key if stored is not None and stored.key else entry.key
-    return dataclasses.replace(entry, key=key, person=person, ordinal=ordinal)
+    return dataclasses.replace(entry, key=key, person=person, visitor=visitor, ordinal=ordinal)

@@ -17,6 +17,7 @@ from lead_intake.sources import (
     jotform,
     linkedin,
     meta,
+    segment,
     standard_webhooks,
     tally,
     tiktok,
@@ -73,10 +74,11 @@ PROVIDERS: Mapping[str, Provider] = {
     "meta": meta,
     "linkedin": linkedin,
     "tiktok": tiktok,
+    "segment": segment,
 }
 
 SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {"vk_lead_forms": vk_lead_forms.SETTINGS}
 """What a provider needs to be told beside its secrets, with the form of each value."""
 
-TOKEN_ALWAYS = frozenset({"tiktok"})
-"""Whose signature cannot be relied on: their address carries a token, whatever else proves them."""
+TOKEN_ALWAYS = frozenset({"tiktok", "segment"})
+"""Whose signature cannot be relied on (or who have none): their address carries a token, whatever else proves them."""

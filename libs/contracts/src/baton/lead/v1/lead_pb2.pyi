@@ -130,6 +130,12 @@ class TouchRecorded(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     TEST_FIELD_NUMBER: _builtins.int
     IMPORTED_FIELD_NUMBER: _builtins.int
+    REFERRER_HOST_FIELD_NUMBER: _builtins.int
+    CLICK_KINDS_FIELD_NUMBER: _builtins.int
+    CHANNEL_RULES_VERSION_FIELD_NUMBER: _builtins.int
+    WITHIN_VISIT_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
     touch_id: _builtins.str
     lead_id: _builtins.str
     sequence: _builtins.int
@@ -152,12 +158,26 @@ class TouchRecorded(_message.Message):
     test: _builtins.bool
     imported: _builtins.bool
     """The touch came from an export of the past, not from a delivery."""
+    referrer_host: _builtins.str
+    """What else the channel was derived from: the host of the referring page, and the kinds of the click ids ("gclid");
+    the ids themselves are the person's and stay with the contact.
+    """
+    channel_rules_version: _builtins.int
+    """The version of the channel table that `channel` was derived with (ChannelRulesChanged)."""
+    within_visit: _builtins.bool
+    """A further page or action of a visit that began with another touch: engagement, but no new contact with marketing."""
+    action: _builtins.str
+    """What was done on the page, as a code ("demo_requested"); empty where a page was only opened."""
+    campaign: _builtins.str
+    """The code of the campaign that the firm keeps and this touch belongs to; empty where none was matched yet."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def features(self) -> Global___LeadFeatures:
         """The features as they stand after this touch: what the person told in it may change them."""
 
+    @_builtins.property
+    def click_kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -181,10 +201,16 @@ class TouchRecorded(_message.Message):
         features: Global___LeadFeatures | None = ...,
         test: _builtins.bool = ...,
         imported: _builtins.bool = ...,
+        referrer_host: _builtins.str = ...,
+        click_kinds: _abc.Iterable[_builtins.str] | None = ...,
+        channel_rules_version: _builtins.int = ...,
+        within_visit: _builtins.bool = ...,
+        action: _builtins.str = ...,
+        campaign: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ad_id", b"ad_id", "adgroup_id", b"adgroup_id", "campaign_id", b"campaign_id", "channel", b"channel", "features", b"features", "form_id", b"form_id", "imported", b"imported", "kind", b"kind", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "page", b"page", "provider", b"provider", "referrer_domain", b"referrer_domain", "sequence", b"sequence", "source_id", b"source_id", "test", b"test", "touch_id", b"touch_id", "utm_campaign", b"utm_campaign", "utm_medium", b"utm_medium", "utm_source", b"utm_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "ad_id", b"ad_id", "adgroup_id", b"adgroup_id", "campaign", b"campaign", "campaign_id", b"campaign_id", "channel", b"channel", "channel_rules_version", b"channel_rules_version", "click_kinds", b"click_kinds", "features", b"features", "form_id", b"form_id", "imported", b"imported", "kind", b"kind", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "page", b"page", "provider", b"provider", "referrer_domain", b"referrer_domain", "referrer_host", b"referrer_host", "sequence", b"sequence", "source_id", b"source_id", "test", b"test", "touch_id", b"touch_id", "utm_campaign", b"utm_campaign", "utm_medium", b"utm_medium", "utm_source", b"utm_source", "within_visit", b"within_visit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""The channel rules: their versions, and how a change of them reaches the touches that came before."""
