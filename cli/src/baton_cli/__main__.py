@@ -1,8 +1,9 @@
 """The `baton` command: `baton <noun> <verb>`. Exit codes: 0 done, 1 failed, 2 wrong usage."""
 
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -78,10 +79,16 @@ def root(
     """
 
 
+@functools.cache
+def command() -> Callable[..., object]:
+    """All commands with their options, put together once."""
+    return typer.main.get_command(app)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
-        app(args=None if argv is None else list(argv), prog_name="baton")
+        command()(args=None if argv is None else list(argv), prog_name="baton")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Failed as failure:

@@ -1,6 +1,8 @@
 """Calls to the services. Whatever goes wrong becomes one readable message that says what to do."""
 
+import functools
 import json
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,12 @@ def settings_of(ctx: typer.Context) -> Settings:
     """The settings of this call of the command."""
     home: Path | None = ctx.find_root().params.get("home")
     return cli_settings.load(home)
+
+
+@functools.cache
+def trust() -> ssl.SSLContext:
+    """The certificates the command trusts. Reading them takes longer than a call, so they are read once."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def part(text: str) -> str:
@@ -121,7 +129,7 @@ def _send(
         raw, headers["content-type"] = json.dumps(body).encode(), "application/json"
     try:
         # The addresses are our own: a proxy of the surroundings does not lead to them.
-        with httpx2.Client(timeout=TIMEOUT, trust_env=False) as client:
+        with httpx2.Client(timeout=TIMEOUT, trust_env=False, verify=trust()) as client:
             return client.request(method, url, params=params, content=raw, headers=headers)
     except httpx2.TimeoutException:
         raise Failed(

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from baton.catalogue import TOPICS
 from baton_cli import output
-from baton_cli.client import call, pages, reason_of, settings_of
+from baton_cli.client import call, pages, reason_of, settings_of, trust
 from baton_cli.kafka import kafka_settings, unreachable
 from baton_cli.output import Failed, Json, clean
 from baton_cli.settings import SERVICES, Settings
@@ -104,7 +104,7 @@ def _service(settings: Settings, service: str) -> list[Finding]:
 def _readiness(role: str, url: str) -> Finding:
     what = f"{role} at {url}"
     try:
-        checks = httpx2.get(f"{url}/readyz?verbose", timeout=5, trust_env=False).json()
+        checks = httpx2.get(f"{url}/readyz?verbose", timeout=5, trust_env=False, verify=trust()).json()
         # Notes say how something stands; what needs a person among them is asked of the API.
         bad = {name: reason for name, reason in checks.items() if reason != "ok" and name != "notes"}
     except (httpx2.HTTPError, ValueError, AttributeError) as error:
@@ -206,7 +206,7 @@ def public(url: str) -> list[Finding]:
     else:
         found = [Finding(f"TLS of {base}", "the address is not https", "Providers refuse it: put TLS in front.")]
     try:
-        answer = httpx2.get(f"{base}/v1/webhooks/doctor", timeout=10, trust_env=False)
+        answer = httpx2.get(f"{base}/v1/webhooks/doctor", timeout=10, trust_env=False, verify=trust())
     except httpx2.HTTPError as error:
         return [*found, Finding(f"reach of {base}", reason_of(error), "Check DNS, firewall and proxy.")]
     reached = answer.status_code == 200
@@ -272,14 +272,14 @@ def _limit(base: str) -> Finding:
 
 
 def _deliver(base: str, size: int) -> int:
-    answer = httpx2.post(f"{base}/v1/webhooks/doctor", content=b"x" * size, timeout=30, trust_env=False)
+    answer = httpx2.post(f"{base}/v1/webhooks/doctor", content=b"x" * size, timeout=30, trust_env=False, verify=trust())
     return answer.status_code
 
 
 def _hidden(base: str, path: str) -> Finding:
     what = f"{path} from outside"
     try:
-        answer = httpx2.get(f"{base}{path}", timeout=10, trust_env=False)
+        answer = httpx2.get(f"{base}{path}", timeout=10, trust_env=False, verify=trust())
     except httpx2.HTTPError:
         return Finding(what)
     if answer.status_code in (403, 404, 405):

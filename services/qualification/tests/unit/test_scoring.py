@@ -29,10 +29,12 @@ from .strategies import AT, agreements, features, moments, touches
 EXAMPLE = read_agreement((Path(__file__).parents[2] / "examples/agreement.yaml").read_bytes(), "yaml")
 
 
-def decided(agreement: Agreement, known: Features, seen: Sequence[Touch], *, at: datetime = AT) -> Decision:
+def decided(
+    agreement: Agreement, known: Features, seen: Sequence[Touch], *, at: datetime = AT, judge: Judge | None = None
+) -> Decision:
     stamp = Stamp(agreement.id, 3, agreement.digest, 7)
     snapshot = snapshot_of(profile_of(known), seen, agreement=agreement, at=at)
-    return decide("lead-1", snapshot, cycle=1, judge=Judge(agreement), stamp=stamp, at=at)
+    return decide("lead-1", snapshot, cycle=1, judge=judge or Judge(agreement), stamp=stamp, at=at)
 
 
 @given(agreements(), features, touches, moments)
@@ -69,8 +71,9 @@ def test_a_judge_decides_alike_whomever_it_has_seen_before(
     for known in [*leads, *alike]:
         snapshot = snapshot_of(profile_of(known), seen, agreement=agreement, at=at)
         made = decide("lead-1", snapshot, cycle=1, judge=experienced, stamp=stamp, at=at)
-        assert made.canonical == decided(agreement, known, seen, at=at).canonical
-        assert made.verdict == decided(agreement, known, seen, at=at).verdict
+        fresh = decided(agreement, known, seen, at=at)
+        assert made.canonical == fresh.canonical
+        assert made.verdict == fresh.verdict
 
 
 @given(agreements(), features, touches, moments)
@@ -95,12 +98,14 @@ def test_the_order_in_which_touches_came_does_not_matter(
 
 @given(agreements(), features, touches)
 def test_nothing_changes_before_the_hour_it_says(agreement: Agreement, known: Features, seen: list[Touch]) -> None:
-    decision = decided(agreement, known, seen)
+    judge = Judge(agreement)
+    decision = decided(agreement, known, seen, judge=judge)
     next_change = decision.verdict.next_change_hour
     until = hour_of(AT) + 30 if next_change is None else next_change
     for hour in range(hour_of(AT), min(until, hour_of(AT) + 60)):
         later = AT + timedelta(hours=hour - hour_of(AT))
-        assert decided(agreement, known, seen, at=later).verdict.contributions == decision.verdict.contributions
+        again = decided(agreement, known, seen, at=later, judge=judge)
+        assert again.verdict.contributions == decision.verdict.contributions
     if next_change is not None:
         assert next_change > hour_of(AT)
 
