@@ -129,7 +129,10 @@ def test_the_logs_of_libraries_lose_the_words_of_errors_too() -> None:
     assert "anna" not in out.getvalue()
 
 
-@pytest.mark.parametrize("error", [ConnectionError(), TimeoutError(), OSError()])
+LOST = RuntimeError("unable to perform operation on <TCPTransport closed=True 0x1>; the handler is closed")
+
+
+@pytest.mark.parametrize("error", [ConnectionError(), TimeoutError(), OSError(), LOST])
 def test_what_waiting_may_cure_is_an_outage(error: Exception) -> None:
     assert is_outage(error)
 
