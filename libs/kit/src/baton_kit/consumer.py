@@ -33,7 +33,7 @@ OUTAGE_PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 TOO_MANY, WINDOW_MINUTES = 20, 10
 """More parkings than this in so many minutes are a bad deploy, not bad events."""
 STARTS_WITHIN_SESSIONS = 3.0
-"""A group waits for its lost members for one session, then for those that are left to come back: no longer than this."""
+"""A group waits for lost members for one session, then for the others to come back: no longer than this."""
 NO_PROGRESS_SECONDS = 30.0
 DISPLAY_SECONDS = 5.0
 
