@@ -25,9 +25,9 @@ def is_outage(error: BaseException) -> bool:
     state = sqlstate(error)
     if state is not None:
         return not state.startswith(PARKABLE)
-    if isinstance(error, RuntimeError):
+    if isinstance(error, RuntimeError) and "the handler is closed" in str(error):
         # uvloop's word for a write on a connection that was just lost, where asyncio's own loop raises an OSError.
-        return "the handler is closed" in str(error)
+        return True
     return isinstance(
         error,
         InterfaceError | DBAPIError | PoolTimeout | asyncpg.InterfaceError | KafkaError | OSError | TimeoutError,
