@@ -139,11 +139,28 @@ def _tell(found: "Figures", *, chart: bool) -> None:
             for model, credits in models.items():
                 _draw(f"{what}, {model}", credits)
             continue
-        channels = list(next(iter(models.values())))
-        rows = [[channel, *(shown(credits[channel]) for credits in models.values())] for channel in channels]
-        rows.append(["all", *(shown(sum(credits.values())) for credits in models.values())])
-        output.table([what, *(f"{model}>" for model in models)], rows, empty="no journeys")
-        output.line("")
+        channels = [*next(iter(models.values())), "all"]
+        columns = {
+            model: [*map(shown, credits.values()), shown(sum(credits.values()))] for model, credits in models.items()
+        }
+        for group in _side_by_side(columns, room=output.out().width - max(map(len, [what, *channels]))):
+            rows = list(zip(channels, *(columns[model] for model in group), strict=True))
+            output.table([what, *(f"{model}>" for model in group)], rows, empty="no journeys")
+            output.line("")
+
+
+def _side_by_side(columns: Mapping[str, Sequence[str]], *, room: int) -> list[list[str]]:
+    """Group the columns so that each group fits the width of the terminal."""
+    groups: list[list[str]] = []
+    left = 0
+    for name, cells in columns.items():
+        width = max(map(len, [name, *cells])) + 2
+        if not groups or width > left:
+            groups.append([])
+            left = room
+        groups[-1].append(name)
+        left -= width
+    return groups
 
 
 def _draw(title: str, credits: Mapping[str, "Number"]) -> None:
