@@ -41,13 +41,11 @@ class Milestones:
 class Parameters:
     """What a projection was computed with; stored beside it and named on every report.
 
-    `lookback_days` None counts every earlier touch. `half_life_hours` is that of time decay. Touches of
-    `excluded_channels` do not count, as if they had never been.
+    `lookback_days` None counts every earlier touch. `half_life_hours` is that of time decay.
     """
 
     lookback_days: int | None = 90
     half_life_hours: int = 168
-    excluded_channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.lookback_days is not None and self.lookback_days < 1:

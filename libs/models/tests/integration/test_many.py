@@ -1,7 +1,8 @@
-"""What takes longer: a million journeys from their file on, and the facts over many more examples."""
+"""What takes longer: a million journeys, from their file on."""
 
-import random
 import time
+
+import numpy as np
 
 from baton_models.figures import Options, every_model, names
 from baton_models.reading import read_journeys
@@ -12,15 +13,17 @@ SECONDS = 20
 
 
 def test_a_million_journeys_are_credited_under_every_model_in_seconds() -> None:
-    draw = random.Random(7)
-    channels = [f"channel {n}" for n in range(10)]
+    draw = np.random.default_rng(7)
+    lengths = 1 + np.minimum(30, draw.exponential(3, JOURNEYS).astype(int))
+    names_of = [f"channel {n}" for n in range(10)]
+    touches = [names_of[n] for n in draw.integers(0, 10, lengths.sum()).tolist()]
+    wins = (draw.random(JOURNEYS) < 0.2).astype(int)
+    values = (draw.integers(1, 10**7, JOURNEYS) * wins).tolist()
+    ends = np.cumsum(lengths).tolist()
     lines = ["path,conversions,value,nulls"]
-    won, worth = 0, 0
-    for _ in range(JOURNEYS):
-        path = " > ".join(draw.choices(channels, k=1 + min(30, int(draw.expovariate(0.33)))))
-        wins, value = (1, draw.randrange(1, 10**7)) if draw.random() < 0.2 else (0, 0)
-        won, worth = won + wins, worth + value
-        lines.append(f"{path},{wins},{value},{1 - wins}")
+    for end, length, win, value in zip(ends, lengths.tolist(), wins.tolist(), values, strict=True):
+        lines.append(f"{' > '.join(touches[end - length : end])},{win},{value},{1 - win}")
+    won, worth = int(wins.sum()), sum(values)
     content = "\n".join(lines).encode()
 
     begun = time.process_time()

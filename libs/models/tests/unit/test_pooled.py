@@ -129,6 +129,12 @@ def test_whole_numbers_beyond_floats_stay_exact() -> None:
     assert found["linear"]["conversions"] == {"a": big + 1, "b": 1}
 
 
+def test_sums_that_only_together_leave_what_floats_hold_stay_exact() -> None:
+    each = 2**52 - 1
+    journeys = pool([(["a", *["b"] * n], each, 0, each) for n in range(7)])
+    assert every_model(journeys, Options(), models=["first"])["first"]["conversions"]["a"] == 7 * each
+
+
 def test_won_journeys_without_a_touch_have_their_own_line_in_every_model() -> None:
     journeys = pool([([], 3, 9, 7), (["a"], 1, 1, 5)])
     found = every_model(journeys, Options(), models=names(journeys, Options()))
