@@ -270,6 +270,37 @@ async def test_windows_1251_with_semicolons(intake: Harness[App]) -> None:
     assert "Анна".encode() in contact["data"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("most", [1, 1_000])
+async def test_unicode_text_of_a_spreadsheet_is_taken_row_by_row(
+    intake: Harness[App], encoding: str, most: int
+) -> None:
+    layout = {
+        **LEADS,
+        "encoding": encoding,
+        "delimiter": "\t",
+        "skip": 1,
+        "columns": {"email": "Почта", "full_name": "Имя", "occurred_at": {"column": "Дата", "formats": ["%d.%m.%Y"]}},
+    }
+    rows = [
+        "\ufeffВыгрузка\t\t",
+        "Имя\tПочта\tДата",
+        "Анна \U0001f600\tanna@example.ru\t14.03.2025",
+        "Борис\tboris@example.ru\tвчера",
+        '"Вера\nОрлова"\tvera@example.ru\t15.03.2025',
+    ]
+    data = "\r\n".join(rows).encode(encoding) + b"\r\n\x00\xd8".replace(b"\r\n", "\r\n".encode(encoding))
+    done = await imported(intake, layout, data, most=most)
+    assert done["counts"] == {"created": 2, "refused": 2}
+    assert await errors(intake, done["id"]) == [
+        (4, "Дата", "date"),
+        (6, "", "encoding" if encoding[-2:] == "le" else "column_count"),
+    ]
+    contacts = b"".join(row["data"] for row in await intake.fetch("SELECT data FROM contact"))
+    assert "Анна \U0001f600".encode() in contacts
+    await balanced(intake)
+
+
 EXAMPLES = Path(__file__).parents[4] / "examples/import"
 
 

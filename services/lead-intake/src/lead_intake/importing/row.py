@@ -24,7 +24,7 @@ from lead_intake.delivery import Inquiry, Outcome, Source
 from lead_intake.entry import Entry, Person, entry_of, stored_key
 from lead_intake.identity.keys import keys_of, rules_of
 from lead_intake.importing import amounts, dates
-from lead_intake.importing.layout import CLOSED, Layout
+from lead_intake.importing.layout import CLOSED, DATES, Layout
 from lead_intake.touches import NOWHERE
 
 CODES: Mapping[str, str] = {
@@ -123,7 +123,7 @@ def value_at(record: Mapping[str, Any]) -> Callable[[str], str]:
 def _told(name: str, get: Callable[[str], str], layout: Layout) -> str:
     column = layout.columns[name]
     text = get(column.name).strip() if column.name else ""
-    if not text:
+    if not text or (name in DATES and dates.is_blank(text)):
         return column.default
     if column.values:
         translated = column.values.get(text.casefold())

@@ -164,22 +164,24 @@ async def _finish(tx: Tx, app: App, one: store.Import, chunk: Chunk, *, state: s
 async def _chunk(tx: Tx, app: App, one: store.Import, piece: bytes, *, receipt_id: str, now: Any, most: int) -> Chunk:
     layout = layout_of(one.layout)
     chunk = Chunk(one.position, one.records, one.header)
-    if one.position == 0 and piece.startswith(b"\xef\xbb\xbf"):
-        piece = piece[3:]
-        chunk.position = 3
+    if one.position == 0 and (mark := records.mark_length(piece, layout.encoding)):
+        piece = piece[mark:]
+        chunk.position = mark
     found = records.split(
         piece,
         delimiter=layout.delimiter,
         final=one.position + len(piece) + (chunk.position - one.position) >= one.size,
-        most=most + (1 if layout.delimiter and one.header is None else 0),
+        most=most + (1 + layout.skip if layout.delimiter and one.header is None else 0),
+        encoding=layout.encoding,
     )
     began = chunk.position
     if layout.delimiter and chunk.header is None:
-        if not found:
+        if len(found) <= layout.skip:
             raise Unusable("empty")
-        chunk.header = _header(found[0], layout)
-        chunk.records, chunk.position = 1, began + found[0].end
-        found = found[1:]
+        first = found[layout.skip]
+        chunk.header = _header(first, layout)
+        chunk.records, chunk.position = layout.skip + 1, began + first.end
+        found = found[layout.skip + 1 :]
     campaigns = await _campaigns(tx, one, layout, found, chunk.header)
     shared = await shared_keys(tx)
     reading = Reading(one.source_id, layout, campaigns, now, receipt_id, shared, app.sources.rules)
