@@ -25,6 +25,7 @@ from baton_cli import (
     receipts,
     relay,
     report,
+    shared_key,
     source,
     topics,
 )
@@ -54,6 +55,7 @@ for noun in (
     receipts,
     relay,
     report,
+    shared_key,
     source,
     topics,
 ):

@@ -172,8 +172,8 @@ def detect_encoding(head: bytes) -> str:
     """The encoding of an export by its beginning: a name of ENCODINGS.
 
     Without a mark, UTF-16 shows by the zeros of its line feeds, delimiters and digits: no other text has any. What is
-    no UTF-8 is Windows-1251 when its letters beyond ASCII stand together as in Russian words, and Windows-1252 when they
-    stand alone among Latin ones.
+    no UTF-8 is Windows-1251 when its letters beyond ASCII stand together as in Russian words, and Windows-1252 when
+    they stand alone among Latin ones.
     """
     for encoding, mark in _MARKS.items():
         if head.startswith(mark):
