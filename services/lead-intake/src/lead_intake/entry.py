@@ -7,7 +7,7 @@ here, before the first attempt, so that a repeat writes the same rows.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
@@ -19,7 +19,7 @@ from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source, Visit
 from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
 from lead_intake.spam import suspicion
-from lead_intake.touches import Origin, origin_of
+from lead_intake.touches import NOWHERE, Origin, origin_of
 
 LONGEST_KEY = 1_000
 """Google's lead ids may be that long."""
@@ -46,19 +46,27 @@ class Person:
     """Never makes a lead: without one the entry is refused."""
     record_key: str = ""
     """The identity key of a CRM's record: where it is known, the record is told again, and that is no touch."""
+    quiet: bool = False
+    """No contact with marketing: of a known person it is no touch."""
     fact: DealImported | FeedbackImported | None = None
     """Told of the lead in place of a touch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """What a tracker's entry tells of somebody it does not name; without `origin` only that the keys are one's."""
+    """What a tracker's entry tells of somebody it does not name.
+
+    Without `origin` it is no touch: only that the keys are one's, and what else was told of the person.
+    """
 
     visitors: tuple[str, ...]
     origin: Origin | None
     touch_id: str
     touch_event: str
     contact_event: str
+    features: LeadFeatures = field(default_factory=LeadFeatures)
+    consent_told: bool | None = None
+    contact: ContactChanged = field(default_factory=ContactChanged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +168,7 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     visitors = visitors_of(inquiry, source)
     if inquiry.visit is not None and visitors and not told.get("email") and not told.get("phone"):
         # A cookie alone makes nobody a lead, whatever the source identifies people by.
-        return Entry(key, at, visitor=_visitor(inquiry, source, inquiry.visit, visitors=visitors))
+        return Entry(key, at, visitor=_visitor(inquiry, source, inquiry.visit, visitors=visitors, received_at=at))
     origin = origin_of(inquiry, kind=_kind(inquiry, source), rules=source.rules)
     derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
     identities = keys_of(
@@ -193,6 +201,8 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
             touch_event=new_id(),
             contact_event=new_id(),
             visitors=visitors,
+            only_known=inquiry.update,
+            quiet=inquiry.update or (inquiry.visit is not None and not inquiry.visit.touch),
         ),
     )
 
@@ -208,9 +218,24 @@ def visitors_of(inquiry: Inquiry, source: Source) -> tuple[str, ...]:
     return tuple(key for key in keys if key)
 
 
-def _visitor(inquiry: Inquiry, source: Source, visit: Visit, *, visitors: tuple[str, ...]) -> Visitor:
-    origin = origin_of(inquiry, kind=_kind(inquiry, source), rules=source.rules) if visit.touch else None
-    return Visitor(visitors, origin, touch_id=new_id(), touch_event=new_id(), contact_event=new_id())
+def _visitor(
+    inquiry: Inquiry, source: Source, visit: Visit, *, visitors: tuple[str, ...], received_at: datetime
+) -> Visitor:
+    if visit.touch:
+        origin = origin_of(inquiry, kind=_kind(inquiry, source), rules=source.rules)
+        return Visitor(visitors, origin, touch_id=new_id(), touch_event=new_id(), contact_event=new_id())
+    derived = features.derive(inquiry, source, email="", phone="", phone_country="", channel="")
+    at = inquiry.occurred_at or received_at
+    return Visitor(
+        visitors,
+        None,
+        touch_id=new_id(),
+        touch_event=new_id(),
+        contact_event=new_id(),
+        features=derived,
+        consent_told=features.consent(inquiry.fields.get("consent_marketing", "")),
+        contact=contact_of(inquiry, NOWHERE, email="", phone="", at=at, derived=derived),
+    )
 
 
 def _kind(inquiry: Inquiry, source: Source) -> str:

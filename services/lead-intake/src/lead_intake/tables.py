@@ -108,13 +108,13 @@ receipt_entry = Table(
     Column("first_receipt_id", UUID(as_uuid=False)),
     PrimaryKeyConstraint("receipt_id", "ordinal", name="receipt_entry_pkey"),
     Index(
-        "receipt_entry_once",
+        "receipt_entry_first",
         "source_id",
         "key",
         unique=True,
-        postgresql_where=text("outcome IN ('created', 'matched', 'touch_only', 'pending')"),
+        postgresql_where=text("outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending')"),
     ),
-    Index("receipt_entry_repeats", "lead_id", postgresql_where=text("outcome = 'duplicate'")),
+    Index("receipt_entry_touchless", "lead_id", postgresql_where=text("outcome IN ('duplicate', 'updated')")),
     Index(
         "receipt_entry_leadless",
         "receipt_id",
@@ -451,10 +451,10 @@ receipt_request = Table(
 """What a repair needs beside the body: method, address and headers, sealed; of an unproven sender also the body."""
 
 Index(
-    "receipt_entry_apart",
+    "receipt_entry_rare",
     receipt_entry.c.outcome,
     receipt_entry.c.receipt_id,
-    postgresql_where=text("outcome IN ('duplicate', 'refused', 'quarantined', 'pending', 'test')"),
+    postgresql_where=text("outcome IN ('updated', 'duplicate', 'refused', 'quarantined', 'pending', 'test')"),
 )
 
 ledger_hour = Table(
@@ -470,6 +470,7 @@ ledger_hour = Table(
             "created",
             "matched",
             "touch_only",
+            "updated",
             "duplicate",
             "refused",
             "quarantined",

@@ -79,13 +79,30 @@ async def test_rows_that_are_here_already_are_duplicates_whatever_file_brings_th
     await balanced(intake)
 
 
-async def test_a_record_that_changed_is_matched_and_no_second_touch(intake: Harness[App]) -> None:
+async def test_a_record_that_changed_is_an_update_and_no_second_touch(intake: Harness[App]) -> None:
     await imported(intake, LEADS, leads(1))
     changed = leads(1).replace(b"Person 1", b"Persona 1")
-    assert (await imported(intake, LEADS, changed))["counts"] == {"matched": 1}
+    assert (await imported(intake, LEADS, changed))["counts"] == {"updated": 1}
     assert (await numbers(intake))["touch"] == 1
+    assert "LeadUpdated" not in await told(intake), "a name is no feature"
     [contact] = await intake.fetch("SELECT data FROM contact")
     assert b"Persona 1" in contact["data"]
+
+
+async def test_newer_features_of_a_record_are_told_once_on_the_bulk_lane(intake: Harness[App]) -> None:
+    layout = {**LEADS, "columns": {**LEADS["columns"], "employees": "Campaign"}}
+    await imported(intake, layout, leads(2))
+    before = [e.body for e in await intake.new_events() if e.type.endswith("TouchRecorded")]
+    larger = leads(2).replace(b"02.03.2024,", b"02.03.2024,300")
+    assert (await imported(intake, layout, larger))["counts"] == {"updated": 1, "duplicate": 1}
+    [updated] = [e for e in await intake.new_events() if e.type.endswith("LeadUpdated")]
+    assert (updated.body.features.employees, updated.body.imported, updated.body.provider) == (250, True, "import")
+    [touch] = [t for t in before if t.lead_id == updated.key == updated.body.lead_id]
+    assert updated.body.sequence == touch.sequence + 1
+    assert updated.body.features.channel == touch.features.channel
+    assert (await imported(intake, layout, larger + b"\n"))["counts"] == {"duplicate": 2}
+    assert [e for e in await intake.new_events() if e.type.endswith("LeadUpdated")] == []
+    await balanced(intake)
 
 
 async def test_files_are_joined_by_the_id_of_the_crm(intake: Harness[App]) -> None:

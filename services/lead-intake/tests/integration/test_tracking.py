@@ -12,6 +12,7 @@ import pytest
 
 from baton_kit.testing import Harness, client
 from lead_intake.app import App
+from lead_intake.ledger.reasons import REASONS
 from lead_intake.listener import create_public
 from lead_intake.tracking import stitch
 
@@ -130,6 +131,42 @@ async def test_the_site_s_own_id_of_a_person_joins_the_devices_that_named_it(int
     await stitched(intake)
     assert [day for day, _ in await touches(intake)][:2] == ["01", "02"]
     assert [r["anonymous_key"] for r in await intake.fetch("SELECT anonymous_key FROM visit")] == ["anonymous:desktop"]
+
+
+async def test_what_is_told_of_a_known_visitor_is_an_update_and_no_touch(intake: Harness[App]) -> None:
+    key = await tracker(intake)
+    await call(intake, "identify", key, identify())
+    count = len(await intake.new_events())
+    assert count == 3
+    traits = {"title": "Head of Sales", "employees": 300, "company": "Firm"}
+    told = {"type": "identify", "messageId": "m10", "anonymousId": VISITOR, "traits": traits}
+    await call(intake, "identify", key, told)
+    updated, contact = await intake.new_events()
+    assert updated.type.endswith("LeadUpdated")
+    assert (updated.body.features.employees, updated.body.features.job_function) == (250, "sales")
+    assert (updated.body.features.has_email, updated.body.features.email_kind) == (True, "business")
+    assert (updated.body.sequence, updated.key) == (3, updated.body.lead_id)
+    assert (contact.body.company_name, contact.body.full_name) == ("Firm", "Anna Petrova")
+
+    # Again in other words, by address, or without a word: nothing new is told, and nothing is a touch.
+    await call(intake, "identify", key, told | {"messageId": "m11"})
+    await call(intake, "identify", key, identify(12))
+    await call(intake, "alias", key, {"messageId": "m13", "userId": "u-1", "previousId": VISITOR})
+    await call(intake, "identify", key, told)
+    assert await intake.new_events() == []
+    assert await outcomes(intake) == ["created", "updated", "duplicate", "duplicate", "duplicate", "duplicate"]
+    [listed] = (await intake.api.get("/v1/receipts/entries?outcome=updated&reason=told_on")).json()["items"]
+    assert (listed["outcome"], listed["lead_id"]) == ("updated", updated.key)
+    assert REASONS["told_on"].ru != REASONS["told_on"].en
+    assert len(await touches(intake)) == 1
+    assert await balanced(intake)
+
+    # Nothing of it is left when the person is forgotten, though no touch leads there.
+    lead = updated.key
+    once = {"Idempotency-Key": "k1"}
+    answer = await intake.api.post(f"/v1/leads/{lead}/erase", json={"reason": "person_request"}, headers=once)
+    assert answer.status_code < 300, answer.text
+    assert await intake.fetch("SELECT FROM receipt WHERE body IS NOT NULL") == []
 
 
 async def test_a_device_that_another_person_uses_next_merges_nobody(intake: Harness[App]) -> None:

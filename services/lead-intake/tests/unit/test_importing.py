@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lead_intake.importing import amounts, dates, escape, records
@@ -99,6 +99,7 @@ def test_russian_exports_are_recognised_in_both_encodings(words: list[str], enco
     encoding=st.sampled_from(["utf-16-le", "utf-16-be"]),
     marked=st.booleans(),
 )
+@settings(deadline=None)
 def test_unicode_text_of_spreadsheets_is_recognised(names: list[str], encoding: str, marked: bool) -> None:
     text = "\r\n".join(["ID\tИмя\tДата создания", *(f"{n}\t{name}\t14.03.2025" for n, name in enumerate(names))])
     data = ("\ufeff" * marked + text + "\r\n").encode(encoding)

@@ -76,7 +76,8 @@ async def leads_of_entry(tx: Tx, source_id: str, key: str) -> list[str]:
     """The leads that an entry became, or entries whose keys begin with this one (HubSpot counts the minutes)."""
     rows = await (await raw(tx)).fetch(
         "SELECT DISTINCT lead_id::text FROM receipt_entry WHERE source_id = $1 AND lead_id IS NOT NULL "
-        "AND outcome IN ('created', 'matched', 'touch_only') AND (key = $2 OR starts_with(key, $2 || ':')) ORDER BY 1",
+        "AND outcome IN ('created', 'matched', 'touch_only', 'updated') "
+        "AND (key = $2 OR starts_with(key, $2 || ':')) ORDER BY 1",
         source_id,
         key,
     )
@@ -117,7 +118,9 @@ async def persons(tx: Tx, lead_ids: Sequence[str], *, lock: bool = False) -> dic
     for row in await connection.fetch(
         "SELECT DISTINCT t.lead_id::text, e.source_id, e.key FROM touch t "
         "JOIN receipt_entry e ON e.receipt_id = t.receipt_id AND e.lead_id = t.lead_id "
-        "WHERE t.lead_id = ANY($1::uuid[]) ORDER BY 1, 2, 3",
+        "WHERE t.lead_id = ANY($1::uuid[]) "
+        "UNION SELECT lead_id::text, source_id, key FROM receipt_entry "
+        "WHERE lead_id = ANY($1::uuid[]) AND outcome = 'updated' ORDER BY 1, 2, 3",
         lead_ids,
     ):
         entries.setdefault(row[0], []).append((row[1], row[2]))
@@ -218,7 +221,8 @@ async def cut_bodies(tx: Tx, person: Person) -> int:
         """
         WITH mine AS (
             SELECT receipt_id FROM touch WHERE lead_id = $1::uuid
-            UNION SELECT receipt_id FROM receipt_entry WHERE lead_id = $1::uuid AND outcome = 'duplicate'
+            UNION SELECT receipt_id FROM receipt_entry
+            WHERE lead_id = $1::uuid AND outcome IN ('duplicate', 'updated')
         )
         SELECT r.id::text, r.body, r.entries, array_agg(e.ordinal) AS ordinals
         FROM receipt r JOIN mine m ON m.receipt_id = r.id

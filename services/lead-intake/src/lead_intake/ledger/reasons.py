@@ -129,8 +129,15 @@ _ALL: Final = (
            "Событие не содержит обращения.", _NOTHING_RU),
     Reason("no_touch", False, "A tracker's call that tells of no visit.", _NOTHING_EN,
            "Вызов трекера не сообщает о визите.", _NOTHING_RU),
-    Reason("nobody_known", False, "A tracker names a visitor whom nobody was identified as.", _NOTHING_EN,
-           "Трекер называет посетителя, который никем не опознан.", _NOTHING_RU),
+    Reason("nobody_known", False, "Something is told of somebody who is not known here.", _NOTHING_EN,
+           "Сообщение о человеке, которого здесь не знают.", _NOTHING_RU),
+    Reason(
+        "told_on", False,
+        "More was told of a known person; it was no contact with marketing.",
+        "Nothing to do.",
+        "О знакомом человеке сообщили новое; касания при этом не было.",
+        "Ничего делать не нужно.",
+    ),
     Reason("bot", False, "The visitor calls itself a robot.", _NOTHING_EN,
            "Посетитель называет себя роботом.", _NOTHING_RU),
     Reason(

@@ -42,7 +42,7 @@ def statement(patterns: Sequence[str]) -> str:
         WHERE k.key = ANY($1::text[])
         UNION
         SELECT e.lead_id FROM source o JOIN receipt_entry e ON e.source_id = o.id AND e.key = $2
-        WHERE e.outcome IN ('created', 'matched', 'touch_only', 'pending') AND e.lead_id IS NOT NULL
+        WHERE e.outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending') AND e.lead_id IS NOT NULL
     )
     SELECT l.id::text, l.created_at, l.source_id, c.data
     FROM found f JOIN lead l ON l.id = f.lead_id JOIN contact c ON c.lead_id = l.id
