@@ -7,7 +7,7 @@ here, before the first attempt, so that a repeat writes the same rows.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
@@ -17,6 +17,7 @@ from baton_kit.ids import new_id
 from lead_intake import features, normalise
 from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source, Visit
+from lead_intake.erasing.mention import mentions_of
 from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
 from lead_intake.spam import suspicion
 from lead_intake.touches import NOWHERE, Origin, origin_of
@@ -67,6 +68,8 @@ class Visitor:
     features: LeadFeatures = field(default_factory=LeadFeatures)
     consent_told: bool | None = None
     contact: ContactChanged = field(default_factory=ContactChanged)
+    mentions: tuple[int, ...] = ()
+    """Addresses and numbers in the body it came in, hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,12 @@ def delivery_of(
         elif key == inquiry.fields.get("phone"):
             key = "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         entries.append(entry_of(inquiry, source, key=key, received_at=incoming.received_at))
+    if any(e.visitor is not None and e.visitor.origin is not None for e in entries):
+        mentions = mentions_of(body)
+        if mentions:
+            entries = [
+                e if e.visitor is None else replace(e, visitor=replace(e.visitor, mentions=mentions)) for e in entries
+            ]
     return Delivery(
         receipt_id=new_id(),
         source_id=source.id,

@@ -245,7 +245,7 @@ def _visited(d: Delivery, e: Entry, v: Visitor, writes: Writes) -> Settled:
         writes.visits.append(
             tracking.WaitingVisit(
                 v.touch_id, d.receipt_id, ordinal, d.source_id, d.provider, e.occurred_at, d.received_at, v.visitors,
-                v.origin,
+                v.origin, v.mentions,
             )
         )  # fmt: skip
         writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.TOUCH_ONLY, None)

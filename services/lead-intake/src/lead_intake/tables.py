@@ -23,7 +23,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from baton_kit.forgotten import add_forgotten_table
 from baton_kit.tables import add_edges_table, add_kit_tables
@@ -116,9 +116,14 @@ receipt_entry = Table(
     ),
     Index("receipt_entry_touchless", "lead_id", postgresql_where=text("outcome IN ('duplicate', 'updated')")),
     Index(
-        "receipt_entry_leadless",
+        "receipt_entry_unread",
         "receipt_id",
-        postgresql_where=text("lead_id IS NULL AND outcome <> 'refused'"),
+        postgresql_where=text("lead_id IS NULL AND outcome IN ('quarantined', 'pending', 'test')"),
+    ),
+    Index(
+        "receipt_entry_of_nobody",
+        "first_receipt_id",
+        postgresql_where=text("lead_id IS NULL AND outcome = 'duplicate'"),
     ),
 )
 """One row an entry with its outcome; the partial unique index is what makes a repeat a repeat."""
@@ -228,6 +233,8 @@ visit = Table(
     Column("anonymous_key", Text, nullable=False),
     Column("user_key", Text, nullable=False),
     Column("origin", Text, nullable=False),
+    Column("mentions", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Index("visit_mentions", "mentions", postgresql_using="gin", postgresql_where=text("mentions <> '{}'")),
     Index("visit_anonymous", "anonymous_key", postgresql_where=text("anonymous_key <> ''")),
     Index("visit_user", "user_key", postgresql_where=text("user_key <> ''")),
     Index("visit_received", "received_at"),

@@ -169,6 +169,27 @@ async def test_what_is_told_of_a_known_visitor_is_an_update_and_no_touch(intake:
     assert await intake.fetch("SELECT FROM receipt WHERE body IS NOT NULL") == []
 
 
+async def test_a_visit_of_somebody_else_that_names_the_person_loses_its_body_with_them(intake: Harness[App]) -> None:
+    key = await tracker(intake)
+    naming = page(1, "/thanks?to=Anna.Petrova%40firm.de", anonymousId="somebody")
+    await call(intake, "page", key, naming)
+    await call(intake, "page", key, naming)  # a repeat keeps a body of its own
+    await call(
+        intake, "batch", key, {"batch": [page(2, anonymousId="x"), page(3, "/?tel=79160000001", anonymousId="y")]}
+    )
+    traits = {"email": "anna.petrova@firm.de", "phone": "+79160000001"}
+    await call(intake, "identify", key, identify(traits=traits))
+    [lead] = await intake.fetch("SELECT id::text FROM lead")
+    once = {"Idempotency-Key": "k1"}
+    answer = await intake.api.post(f"/v1/leads/{lead['id']}/erase", json={"reason": "person_request"}, headers=once)
+    assert answer.status_code < 300, answer.text
+    left = b"".join(r["body"] for r in await intake.fetch("SELECT body FROM receipt WHERE body IS NOT NULL"))
+    assert b"etrova" not in left
+    assert b"79160000001" not in left
+    assert b'"m2"' in left, "the other call of the batch stays"
+    assert len(await intake.fetch("SELECT FROM visit")) == 3
+
+
 async def test_a_device_that_another_person_uses_next_merges_nobody(intake: Harness[App]) -> None:
     key = await tracker(intake)
     await call(intake, "identify", key, identify())
