@@ -108,6 +108,8 @@ class Delivery:
     request: bytes | None = None
     imported: bool = False
     """Of the past: its events say so, and travel on the lane that never delays the others."""
+    handed_in: datetime | None = None
+    """When its export was: who was forgotten since is not brought back by it."""
 
 
 def delivery_of(

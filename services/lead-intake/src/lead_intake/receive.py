@@ -8,7 +8,7 @@ then row locks in the order of the ids, then writes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from lead_intake.erasing.cut import without
 from lead_intake.fetching.note import note
 from lead_intake.identity.keys import name_digest
 from lead_intake.identity.shared import Sighting, note_names
+from lead_intake.importing.wait import FORGOTTEN, WAITS, forgotten_keys
 from lead_intake.ledger.store import keep_requests
 from lead_intake.tracking import store as tracking
 
@@ -66,6 +67,8 @@ class Writes:
     visitors: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     visits: list[tracking.WaitingVisit] = field(default_factory=list)
+    forgotten: Set[str] = frozenset()
+    """Identity keys of persons who were forgotten since the export was handed in."""
 
 
 async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
@@ -104,8 +107,11 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
         deliveries = [_without(d, firsts, gone) for d in deliveries] if gone else deliveries
     failpoint("intake.after_reads")
 
+    handed_in = min((d.handed_in for d in deliveries if d.handed_in is not None), default=None)
+    gone_keys = set() if handed_in is None else await forgotten_keys(tx, app, identities, handed_in=handed_in)
+
     # 4. Pure from here: no clock, no database.
-    writes = Writes(leads, persons, firsts, visitors=visitors)
+    writes = Writes(leads, persons, firsts, visitors=visitors, forgotten=gone_keys)
     settled = [[settle(d, e, writes) for e in d.entries] for d in deliveries]
 
     # 5. One statement for all that is new, one for what has changed.
@@ -161,8 +167,15 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
         writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.PENDING, None)
         return Settled(Outcome.PENDING, e.reason)
 
+    if d.handed_in is not None and not writes.forgotten.isdisjoint(p.identities):
+        # Kept by its key, so that the same export handed in again finds it.
+        writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.REFUSED, None)
+        return Settled(Outcome.REFUSED, FORGOTTEN)
     met = list(dict.fromkeys(writes.persons[key] for key in p.identities if key in writes.persons))
     if p.only_known and (not met or met[0] not in writes.leads):
+        if p.fact is not None:
+            writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.PENDING, None)
+            return Settled(Outcome.PENDING, WAITS)
         return Settled(Outcome.REFUSED, "nobody_known" if p.quiet else "unknown_lead")
     if p.fact is not None:
         return _fact_told(d, e, p, writes.leads[met[0]], writes)

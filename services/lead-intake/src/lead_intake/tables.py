@@ -108,11 +108,13 @@ receipt_entry = Table(
     Column("first_receipt_id", UUID(as_uuid=False)),
     PrimaryKeyConstraint("receipt_id", "ordinal", name="receipt_entry_pkey"),
     Index(
-        "receipt_entry_first",
+        "receipt_entry_taken",
         "source_id",
         "key",
         unique=True,
-        postgresql_where=text("outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending')"),
+        postgresql_where=text(
+            "outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending') OR reason = 'forgotten'"
+        ),
     ),
     Index("receipt_entry_touchless", "lead_id", postgresql_where=text("outcome IN ('duplicate', 'updated')")),
     Index(
@@ -582,6 +584,36 @@ import_error = Table(
     PrimaryKeyConstraint("import_id", "record", name="import_error_pkey"),
 )
 """A row that was not taken: its number, why, and the column to blame; never what stands there."""
+
+import_waiting = Table(
+    "import_waiting",
+    metadata,
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("import_id", UUID(as_uuid=False), nullable=False),
+    Column("record", BigInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("fact", LargeBinary, nullable=False),
+    Column("digests", ARRAY(LargeBinary), nullable=False),
+    _time("occurred_at"),
+    _time("received_at"),
+    Column("lead_id", UUID(as_uuid=False)),
+    PrimaryKeyConstraint("receipt_id", "ordinal", name="import_waiting_pkey"),
+    Index("import_waiting_digests", "digests", postgresql_using="gin", postgresql_where=text("lead_id IS NULL")),
+    Index("import_waiting_found", "receipt_id", "ordinal", postgresql_where=text("lead_id IS NOT NULL")),
+    Index("import_waiting_age", "received_at"),
+)
+"""Deals and answers whose lead is not there yet: `digests` stand for the lead's keys, and the fact names no person."""
+
+import_forgotten = Table(
+    "import_forgotten",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    _time("noted_at"),
+)
+"""Keys (as digests) of persons who were forgotten while exports were under way, until those are through."""
 
 import_trial = Table(
     "import_trial",

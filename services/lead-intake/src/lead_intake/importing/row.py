@@ -40,6 +40,8 @@ CODES: Mapping[str, str] = {
     "no_identity": "no e-mail address, phone number or id that could be read",
     "no_lead": "the record names no lead",
     "unknown_lead": "the lead that is named was not imported (yet)",
+    "waits_for_lead": "waits for the lead that is named, and is taken when a file brings it",
+    "forgotten": "the person was forgotten while the export was under way",
     "no_date": "no date",
     "date": "no date of the mapping's forms between 1990 and 2199",
     "value": "a word that the mapping does not translate",

@@ -132,6 +132,20 @@ _ALL: Final = (
     Reason("nobody_known", False, "Something is told of somebody who is not known here.", _NOTHING_EN,
            "Сообщение о человеке, которого здесь не знают.", _NOTHING_RU),
     Reason(
+        "waits_for_lead", False,
+        "A row of an export names a lead that is not here yet.",
+        "Import the leads: the row is taken then. After BATON_IMPORT_WAIT_DAYS it is refused.",
+        "Строка выгрузки называет лида, которого здесь ещё нет.",
+        "Импортируйте лидов, и строка будет принята. Через BATON_IMPORT_WAIT_DAYS она будет отклонена.",
+    ),
+    Reason(
+        "forgotten", False,
+        "The person was forgotten while the export was under way.",
+        "Nothing to do.",
+        "Данные человека удалены, пока выгрузка обрабатывалась.",
+        "Ничего делать не нужно.",
+    ),
+    Reason(
         "told_on", False,
         "More was told of a known person; it was no contact with marketing.",
         "Nothing to do.",
