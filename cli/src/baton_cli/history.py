@@ -233,7 +233,7 @@ def _refused(settings: Settings, done: Sequence[Mapping[str, Any]], errors: Path
     found: list[dict[str, Any]] = []
     texts = []
     for one in done:
-        if one["counts"].get("refused"):
+        if one["counts"].get("refused") or one["counts"].get("pending"):
             page = call(settings, INTAKE, f"GET /v1/imports/{part(one['id'])}/errors", params={"limit": FIRST_ERRORS})
             found += [{"file": one["name"], **item} for item in output.items_of(page)]
             if errors is not None:

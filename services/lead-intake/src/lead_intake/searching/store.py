@@ -51,6 +51,12 @@ def statement(patterns: Sequence[str]) -> str:
     """  # noqa: S608, E501 - numbered parameters only
 
 
+async def crms(tx: Tx) -> list[str]:
+    """The CRMs that exports came from: their ids are keys of leads under the CRM's name."""
+    rows = await (await raw(tx)).fetch("SELECT DISTINCT layout->>'crm' FROM import_file ORDER BY 1")
+    return [row[0] for row in rows if row[0]]
+
+
 async def find(
     tx: Tx, *, patterns: Sequence[str], identities: Sequence[str], key: str, limit: int
 ) -> list[Mapping[str, Any]]:
