@@ -16,6 +16,7 @@ QUALIFIED: Subscription[App] = Subscription(
     group="sales-feedback.offer",
     topics=("baton.qualification.v1",),
     handlers={LeadQualified: offer.leads_qualified},
+    gather_seconds=0.02,  # clocks run by minutes
     # Every LeadQualified brings the terms and reasons of its agreement along.
     ignores=frozenset({AgreementActivated, LeadScored}),
 )
@@ -47,6 +48,7 @@ MERGES: Subscription[App] = Subscription(
     group="sales-feedback.merge",
     topics=("baton.lead.v1",),
     handlers={LeadMerged: follow.leads_merged, LeadUnmerged: follow.leads_merged},
+    gather_seconds=0.5,  # merges are few, and all that comes in between is passed over
     # Sales hears of a lead when it is handed over.
     ignores=frozenset(
         {LeadCreated, TouchRecorded, LeadUpdated, TouchRegrouped, ChannelRulesChanged, ChannelRulesRestated}
