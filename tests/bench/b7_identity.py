@@ -149,7 +149,7 @@ async def _fill_searched(owner: asyncpg.Connection) -> None:
         contacts.append((id, 1, contact.SerializeToString()))
         words.append((id, 1, words_of(contact)))
         keys += [(f"crm_id:hubspot:HS-{n}", id), (f"email:{contact.emails[0]}", id)]
-    await owner.execute("TRUNCATE contact")
+    await owner.execute("DELETE FROM contact")
     await owner.copy_records_to_table("contact", records=contacts)
     await owner.copy_records_to_table("lead_search", records=words)
     await owner.copy_records_to_table("identity_key", records=keys)

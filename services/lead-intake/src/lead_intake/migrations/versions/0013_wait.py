@@ -33,11 +33,6 @@ _STATEMENTS = [
         PRIMARY KEY (digest)
     )
     """,
-    """
-    CREATE UNIQUE INDEX receipt_entry_taken ON receipt_entry (source_id, key)
-    WHERE outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending') OR reason = 'forgotten'
-    """,
-    "DROP INDEX receipt_entry_first",
 ]
 
 
