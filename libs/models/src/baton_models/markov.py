@@ -19,6 +19,9 @@ from baton_models.journeys import NO_TOUCH, Amounts, Floats, Ints, Journeys
 ORDERS: Final = (1, 2, 3, 4)
 DENSE_STATES: Final = 400
 """Up to this many states of an order above 1, every channel's system is solved as it is."""
+DENSE_CHANNELS: Final = 4_000
+"""Up to this many channels order 1 is one inverse; above, a sparse factorisation is asked for its diagonal."""
+_COLUMNS: Final = 256
 _ROUNDS: Final = 2_000
 _LEFT: Final = 1e-16
 _BLOCK: Final = 20_000_000
@@ -139,11 +142,22 @@ def effects_of(chain: Chain) -> Effects:
 
 def _lost_of_order_one(chain: Chain) -> Floats:
     """By one inverse N of (I - Q): what is lost without c is N[0,c] / N[c,c] * (what c leads to)."""
-    matrix = np.eye(len(chain.enter)) - chain.onward.toarray()
-    inverse = np.linalg.inv(matrix)
-    chance = (chain.enter @ inverse) / np.diag(inverse)  # that c is ever reached
+    size = len(chain.enter)
+    ends = np.stack((chain.won, chain.worth), axis=1)
+    if size <= DENSE_CHANNELS:
+        inverse = np.linalg.inv(np.eye(size) - chain.onward.toarray())
+        visits, own, leads_to = chain.enter @ inverse, np.diag(inverse), inverse @ ends
+    else:
+        factors = splu((eye_array(size) - chain.onward).tocsc())
+        visits, leads_to = factors.solve(chain.enter, trans="T"), factors.solve(ends)
+        own = np.empty(size)
+        for low in range(0, size, _COLUMNS):
+            columns = np.arange(low, min(size, low + _COLUMNS))
+            unit = np.zeros((size, len(columns)))
+            unit[columns, columns - low] = 1.0
+            own[columns] = factors.solve(unit)[columns, columns - low]
     lost = np.zeros((2, len(chain.channels)))
-    lost[:, chain.grams[:, 0]] = chance * np.stack((inverse @ chain.won, inverse @ chain.worth))
+    lost[:, chain.grams[:, 0]] = (visits / own) * leads_to.T
     return lost
 
 

@@ -176,6 +176,16 @@ def test_all_ways_to_solve_give_the_same(order: int, monkeypatch: pytest.MonkeyP
         assert found.value == pytest.approx(dense.value, rel=1e-12, abs=1e-14)
 
 
+def test_many_channels_are_solved_like_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = markov.chain_of(JOURNEYS, 1)
+    few = markov.effects_of(chain)
+    monkeypatch.setattr(markov, "DENSE_CHANNELS", 0)
+    monkeypatch.setattr(markov, "_COLUMNS", 3)
+    many = markov.effects_of(chain)
+    assert many.conversions == pytest.approx(few.conversions, rel=1e-12)
+    assert many.value == pytest.approx(few.value, rel=1e-12)
+
+
 def test_journeys_that_go_round_for_long_are_solved_to_the_same_precision() -> None:
     rows: Rows = [(["a", "b"] * 2_000, 1, 1), (["c", "a"], 1, 0), (["b", "b"], 0, 1)]
     for order in (1, 2):
