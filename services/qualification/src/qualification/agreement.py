@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import ValidationError
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from qualification.canonical import canonical_bytes, digest_of
 from qualification.criteria import Condition, CriteriaError, check_condition, define_terms
 from qualification.document import DocumentRefused, Flaw, Tree, pointer_of, read_document
-from qualification.schema import AgreementForm, EngagementForm, RuleForm
+from qualification.schema import AgreementForm, EngagementForm, MatrixForm, RuleForm
 
 RESERVED_IDS: Final = frozenset({"fit", "engagement", "cap"})
 _SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400}
@@ -21,6 +22,7 @@ class Criterion:
 
     id: str
     when: Condition
+    lines: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class FitRule:
     id: str
     when: Condition
     points: int
+    lines: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,32 @@ class EngagementRule:
     half_life_hours: int | None
     window_hours: int
     cap: int | None
+    lines: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Fit A to D by engagement 1 to 4: three falling floors each, and the cells that are handed over."""
+
+    fit: tuple[int, ...]
+    engagement: tuple[int, ...]
+    hand_over: frozenset[str]
+
+    def cell(self, fit: int, engagement: int) -> str:
+        """Return the cell of the two sums (each after its caps): A1 is the best, D4 the last."""
+        row = next((i for i, floor in enumerate(self.fit) if fit >= floor), 3)
+        column = next((i for i, floor in enumerate(self.engagement) if engagement >= floor), 3)
+        return f"{'ABCD'[row]}{column + 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a lead of a line must reach: a matrix, or else the threshold. The agreement's own bar has no line."""
+
+    line: str
+    when: Condition | None
+    threshold: int
+    matrix: Matrix | None
 
 
 # Named tuples, as a part of what every handed-over lead is told with: they hash in C.
@@ -70,6 +99,8 @@ class Agreement:
     threshold: int
     reasons: tuple[Reason, ...]
     sla: Sla
+    matrix: Matrix | None = None
+    lines: tuple[Bar, ...] = ()
 
     @property
     def longest_window_hours(self) -> int:
@@ -124,14 +155,17 @@ def _checked(form: AgreementForm, tree: Tree) -> Agreement:
         document=b"",
         digest="",
         gates=tuple(
-            Criterion(id=g.id, when=condition(g.when, "lead", "gates", i, "when")) for i, g in enumerate(form.gates)
+            Criterion(id=g.id, when=condition(g.when, "lead", "gates", i, "when"), lines=frozenset(g.lines))
+            for i, g in enumerate(form.gates)
         ),
         disqualifiers=tuple(
-            Criterion(id=d.id, when=condition(d.when, "lead", "disqualifiers", i, "when"))
+            Criterion(id=d.id, when=condition(d.when, "lead", "disqualifiers", i, "when"), lines=frozenset(d.lines))
             for i, d in enumerate(form.disqualifiers)
         ),
         fit=tuple(
-            FitRule(id=f.id, when=condition(f.when, "lead", "fit", i, "when"), points=f.points)
+            FitRule(
+                id=f.id, when=condition(f.when, "lead", "fit", i, "when"), points=f.points, lines=frozenset(f.lines)
+            )
             for i, f in enumerate(form.fit)
         ),
         engagement=tuple(
@@ -143,6 +177,7 @@ def _checked(form: AgreementForm, tree: Tree) -> Agreement:
                 half_life_hours=e.half_life_hours,
                 window_hours=e.window_hours,
                 cap=e.cap,
+                lines=frozenset(e.lines),
             )
             for i, e in enumerate(form.engagement)
         ),
@@ -151,7 +186,17 @@ def _checked(form: AgreementForm, tree: Tree) -> Agreement:
             for group, limit in (("fit", form.caps.fit), ("engagement", form.caps.engagement))
             if limit is not None
         },
-        threshold=form.threshold,
+        threshold=form.threshold or 0,
+        matrix=_matrix(form.matrix),
+        lines=tuple(
+            Bar(
+                line=line.id,
+                when=condition(line.when, "lead", "lines", i, "when"),
+                threshold=line.threshold or 0,
+                matrix=_matrix(line.matrix),
+            )
+            for i, line in enumerate(form.lines)
+        ),
         reasons=tuple(Reason(code=r.code, family=r.family) for r in form.rejection_reasons),
         sla=Sla(
             accept_within_seconds=_seconds(form.sla.accept_within),
@@ -159,6 +204,13 @@ def _checked(form: AgreementForm, tree: Tree) -> Agreement:
             attempts=form.sla.attempts,
         ),
     )
+    # 3. Conditions that other services run, checked here so that nothing unsound is signed.
+    for i, route in enumerate(form.routing):
+        if route.when is not None:
+            condition(route.when, "lead", "routing", i, "when")
+    for i, rule in enumerate(form.decision_rules):
+        if rule.when is not None:
+            condition(rule.when, "lead", "decision_rules", i, "when")
     if flaws:
         raise DocumentRefused(flaws)
     document = canonical_bytes(form.model_dump(mode="json", exclude_defaults=True))
@@ -200,8 +252,100 @@ def _inconsistencies(form: AgreementForm) -> Iterator[tuple[str, str]]:
         for i, name in enumerate(names):
             if name in names[:i]:
                 yield pointer_of(section, i, key), f"'{name}' is defined twice; keep one of them"
+    yield from _unsound_bars(form)
+    yield from _unsound_duties(form)
     if not form.fit and not form.engagement:
         yield pointer_of("fit"), "without fit and engagement rules no lead can reach the threshold"
+
+
+def _unsound_bars(form: AgreementForm) -> Iterator[tuple[str, str]]:
+    bars: list[tuple[str, int | None, MatrixForm | None]] = [("", form.threshold, form.matrix)]
+    bars += [(pointer_of("lines", i), line.threshold, line.matrix) for i, line in enumerate(form.lines)]
+    for pointer, threshold, matrix in bars:
+        if (threshold is None) == (matrix is None):
+            yield pointer, "needs either a threshold or a matrix, and not both"
+        if matrix is None:
+            continue
+        for axis, floors in (("fit", matrix.fit), ("engagement", matrix.engagement)):
+            if not floors[0] > floors[1] > floors[2]:
+                yield f"{pointer}/matrix/{axis}", "must fall from the best floor to the last"
+        if len(set(matrix.hand_over)) < len(matrix.hand_over):
+            yield f"{pointer}/matrix/hand_over", "names a cell twice; keep one of them"
+    known = {line.id for line in form.lines}
+    sections: tuple[tuple[str, Sequence[RuleForm]], ...] = (
+        ("gates", form.gates),
+        ("disqualifiers", form.disqualifiers),
+        ("fit", form.fit),
+        ("engagement", form.engagement),
+    )
+    for section, rules in sections:
+        for i, rule in enumerate(rules):
+            for j, line in enumerate(rule.lines):
+                if line not in known:
+                    yield pointer_of(section, i, "lines", j), f"there is no line '{line}'; add it or take it out"
+                elif line in rule.lines[:j]:
+                    yield pointer_of(section, i, "lines", j), f"the line '{line}' stands twice; keep one of them"
+
+
+def _unsound_duties(form: AgreementForm) -> Iterator[tuple[str, str]]:
+    stages = {stage.id for stage in (*form.stages, *form.lifecycle)}
+    scored: list[RuleForm] = [*form.gates, *form.disqualifiers, *form.fit, *form.engagement]
+    rules = {rule.id for rule in scored}
+    for section in ("lines", "lifecycle", "stages", "routing", "clocks", "duties", "goals", "decision_rules"):
+        ids: list[str] = [item.id for item in getattr(form, section)]
+        for i, name in enumerate(ids):
+            if name in ids[:i]:
+                yield pointer_of(section, i, "id"), f"'{name}' is defined twice; keep one of them, with one owner"
+    for i, duty in enumerate(form.duties):
+        if duty.stage is not None and duty.stage not in stages:
+            yield pointer_of("duties", i, "stage"), f"there is no stage '{duty.stage}'; name one of lifecycle or stages"
+    for i, reason in enumerate(form.rejection_reasons):
+        for j, name in enumerate(reason.points_at):
+            if name not in rules:
+                yield (
+                    pointer_of("rejection_reasons", i, "points_at", j),
+                    f"there is no rule '{name}'; name one or take it out",
+                )
+    for i, route in enumerate(form.routing[:-1]):
+        if route.when is None:
+            yield pointer_of("routing", i), "takes every lead, so that no later route is reached; move it to the end"
+    for i, clock in enumerate(form.clocks):
+        if clock.remind_after is not None and _seconds(clock.remind_after) >= _seconds(clock.within):
+            yield pointer_of("clocks", i, "remind_after"), "must be before the time is up"
+    for i, goal in enumerate(form.goals):
+        counted = goal.measure in ("deals", "new_customers")
+        if counted != (goal.currency is None):
+            yield pointer_of("goals", i), "a count has no currency, and an amount needs one"
+        if not _is_date(goal.until):
+            yield pointer_of("goals", i, "until"), "is not a day of the calendar"
+    if form.review_on is not None and not _is_date(form.review_on):
+        yield pointer_of("review_on"), "is not a day of the calendar"
+    for i, rule in enumerate(form.decision_rules):
+        if not rule.notify and not rule.approval:
+            yield pointer_of("decision_rules", i), "says neither who must hear (notify) nor who approves (approval)"
+        if (rule.amount_from is None) != (rule.currency is None):
+            yield pointer_of("decision_rules", i), "amount_from and currency go together"
+        if rule.about == "lead" and rule.amount_from is not None:
+            yield pointer_of("decision_rules", i, "amount_from"), "a lead has no amount; write about: deal"
+    seen: dict[tuple[str | None, ...], int] = {}
+    for i, row in enumerate(form.plan):
+        first = seen.setdefault((row.month, row.product, row.segment, row.rep), i)
+        if first != i:
+            yield pointer_of("plan", i), f"plans what row {first + 1} plans already; keep one of them"
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _matrix(form: MatrixForm | None) -> Matrix | None:
+    if form is None:
+        return None
+    return Matrix(fit=tuple(form.fit), engagement=tuple(form.engagement), hand_over=frozenset(form.hand_over))
 
 
 def _criteria_flaw(tree: Tree, pointer: str, error: CriteriaError) -> Flaw:
@@ -216,6 +360,12 @@ def _criteria_flaw(tree: Tree, pointer: str, error: CriteriaError) -> Flaw:
 def _flaw_of(error: Any, tree: Tree) -> Flaw:
     """One sentence a person can act on; never the value that was refused."""
     path, kind = error["loc"], error["type"]
+    if path and path[-1] == "owner":
+        if kind == "missing":
+            return tree.flaw(pointer_of(*path[:-1]), "has no owner; write owner: marketing or owner: sales")
+        if isinstance(error["input"], list) and len(error["input"]) > 1:
+            return tree.flaw(pointer_of(*path), "has more than one owner; keep the one department that answers for it")
+        return tree.flaw(pointer_of(*path), "has no owner; write marketing or sales")
     if kind == "missing":
         return tree.flaw(pointer_of(*path[:-1]), f"the key '{path[-1]}' is missing")
     if kind == "extra_forbidden":

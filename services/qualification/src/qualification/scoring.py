@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import compress
 from typing import Any, Final, NamedTuple
 
-from qualification.agreement import Agreement
+from qualification.agreement import Agreement, Bar
 from qualification.canonical import digest_of, quick_canonical_text
 from qualification.criteria import Conditions
 from qualification.decay import course
@@ -73,6 +73,8 @@ class Verdict(NamedTuple):
     contributions: tuple[Contribution, ...]
     score: int
     next_change_hour: int | None
+    line: str = ""
+    cell: str = ""
 
 
 class Decision(NamedTuple):
@@ -113,6 +115,8 @@ class Standing:
     stopped: Verdict | None
     fit: tuple[Contribution, ...]
     points: int
+    bar: Bar
+    """What the lead must reach: that of its line, or the agreement's own."""
 
 
 class Judge:
@@ -120,8 +124,12 @@ class Judge:
 
     def __init__(self, agreement: Agreement) -> None:
         self.agreement = agreement
+        self._bar = Bar(line="", when=None, threshold=agreement.threshold, matrix=agreement.matrix)
+        self._bars = {"": self._bar, **{bar.line: bar for bar in agreement.lines}}
         criteria = [criterion.when for criterion in (*agreement.gates, *agreement.disqualifiers)]
-        self._conditions = Conditions([*criteria, *(rule.when for rule in agreement.fit)])
+        lines = [bar.when for bar in agreement.lines if bar.when is not None]
+        self._conditions = Conditions([*lines, *criteria, *(rule.when for rule in agreement.fit)])
+        self._split = any(rule.lines for rule in agreement.engagement)
         self._fit = [Contribution(rule.id, "fit", rule.points, 1) for rule in agreement.fit]
         self._touch_conditions = Conditions([rule.when for rule in agreement.engagement if rule.when is not None])
         self._courses = [course(rule.points, rule.half_life_hours, rule.window_hours) for rule in agreement.engagement]
@@ -137,16 +145,24 @@ class Judge:
         if standing.stopped is not None:
             return standing.stopped
         contributions, score, next_change = standing.fit, standing.points, None
+        bar = standing.bar
 
         # 2. What it did, faded by age, each rule capped and then the group.
         if snapshot.touches:
-            engagement, next_change = self._engagement(snapshot.touches, hour)
+            engagement, next_change = self._engagement(snapshot.touches, hour, line=bar.line)
             self._cap_group("engagement", engagement)
             contributions += tuple(engagement)
             score += sum(c.points for c in engagement)
 
-        outcome = Outcome.QUALIFIED if score >= self.agreement.threshold else Outcome.BELOW_THRESHOLD
-        return Verdict(outcome, "", contributions, score, next_change)
+        # 3. The bar of its line.
+        cell = "" if bar.matrix is None else bar.matrix.cell(standing.points, score - standing.points)
+        passes = score >= bar.threshold if bar.matrix is None else cell in bar.matrix.hand_over
+        outcome = Outcome.QUALIFIED if passes else Outcome.BELOW_THRESHOLD
+        return Verdict(outcome, "", contributions, score, next_change, bar.line, cell)
+
+    def threshold_of(self, line: str) -> int:
+        """Return the threshold that a lead of `line` must reach; 0 where a matrix decides."""
+        return self._bars[line].threshold
 
     def _standing(self, features: Mapping[str, FeatureValue]) -> Standing:
         """Return what the features say: those that the conditions name decide, so for the same ones it is kept."""
@@ -167,22 +183,31 @@ class Judge:
         agreement = self.agreement
         answers = self._conditions.answers(lead_variables(features))
 
-        # 1. Gates, then disqualifiers, in the order of the document: the first one that stops names itself.
+        # 1. Its line: the first whose condition holds.
+        count = len(agreement.lines)
+        bar = next(compress(agreement.lines, answers[:count]), self._bar)
+        answers = answers[count:]
+
+        # 2. Gates, then disqualifiers, in the order of the document: the first one that stops names itself.
         gates, disqualifiers = len(agreement.gates), len(agreement.disqualifiers)
         for gate, admits in zip(agreement.gates, answers[:gates], strict=True):
-            if not admits:
-                return Standing(Verdict(Outcome.GATED, gate.id, (), 0, None), (), 0)
+            if not admits and _concerns(gate.lines, bar.line):
+                return Standing(Verdict(Outcome.GATED, gate.id, (), 0, None, bar.line), (), 0, bar)
         met = answers[gates : gates + disqualifiers]
         for disqualifier, stops in zip(agreement.disqualifiers, met, strict=True):
-            if stops:
-                return Standing(Verdict(Outcome.DISQUALIFIED, disqualifier.id, (), 0, None), (), 0)
+            if stops and _concerns(disqualifier.lines, bar.line):
+                return Standing(Verdict(Outcome.DISQUALIFIED, disqualifier.id, (), 0, None, bar.line), (), 0, bar)
 
-        # 2. Fit, capped.
-        fit = list(compress(self._fit, answers[gates + disqualifiers :]))
+        # 3. Fit, capped.
+        given = [
+            holds and _concerns(rule.lines, bar.line)
+            for rule, holds in zip(agreement.fit, answers[gates + disqualifiers :], strict=True)
+        ]
+        fit = list(compress(self._fit, given))
         self._cap_group("fit", fit)
-        return Standing(None, tuple(fit), sum(c.points for c in fit))
+        return Standing(None, tuple(fit), sum(c.points for c in fit), bar)
 
-    def _engagement(self, touches: Sequence[Touch], hour: int) -> tuple[list[Contribution], int | None]:
+    def _engagement(self, touches: Sequence[Touch], hour: int, *, line: str) -> tuple[list[Contribution], int | None]:
         rules = self.agreement.engagement
         points, occurrences = [0] * len(rules), [0] * len(rules)
         next_change: int | None = None
@@ -191,6 +216,8 @@ class Judge:
             if age < 0:  # dated in the future by a source's clock: counts as of now
                 age = 0
             for index in self._rules_met(touch):
+                if self._split and not _concerns(rules[index].lines, line):
+                    continue
                 values, changes = self._courses[index]
                 if age >= len(values):
                     continue
@@ -234,6 +261,10 @@ class Judge:
         total = sum(c.points for c in contributions)
         if cap is not None and total > cap:
             contributions.append(Contribution(group, "cap", cap - total, 1))
+
+
+def _concerns(lines: frozenset[str], line: str) -> bool:
+    return not lines or line in lines
 
 
 def snapshot_of(profile: Profile, touches: Sequence[Touch], *, agreement: Agreement, at: datetime) -> Snapshot:
@@ -293,11 +324,14 @@ def _decision(
 ) -> Decision:
     verdict = judge.verdict(snapshot, hour=hour_of(at))
     snapshot_digest = digest_of(seen)
-    threshold = judge.agreement.threshold
+    threshold = judge.threshold_of(verdict.line)
+    # Left out where there is none: decisions under an agreement without lines and matrix keep their bytes.
+    cell = f'"cell":"{verdict.cell}",' if verdict.cell else ""
+    line = f'"line":"{verdict.line}",' if verdict.line else ""
     # Written part by part, in canonical order: most of a decision is text that other decisions have too.
     canonical = (
-        f'{{{_stamp_text(stamp, at)},"contributions":[{_contributions_text(verdict.contributions)}],'
-        f'"cycle":{cycle},"evaluator_version":{EVALUATOR_VERSION},"lead_id":{quick_canonical_text(lead_id)},'
+        f'{{{_stamp_text(stamp, at)},{cell}"contributions":[{_contributions_text(verdict.contributions)}],'
+        f'"cycle":{cycle},"evaluator_version":{EVALUATOR_VERSION},"lead_id":{quick_canonical_text(lead_id)},{line}'
         f'"outcome":"{verdict.outcome.value}","score":{verdict.score},"snapshot":"{snapshot_digest}",'
         f'"stopped_by":{quick_canonical_text(verdict.stopped_by)},"threshold":{threshold}}}'
     ).encode()

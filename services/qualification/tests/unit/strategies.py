@@ -29,6 +29,17 @@ TOUCH_CONDITIONS = ['touch.page.startsWith("/pricing")', 'touch.channel == "emai
 points = st.integers(-60, 60).filter(bool)
 
 
+floors = st.lists(st.integers(-60, 90), min_size=3, max_size=3, unique=True).map(lambda f: sorted(f, reverse=True))
+cells = st.sampled_from([f"{row}{column}" for row in "ABCD" for column in "1234"])
+matrices = st.fixed_dictionaries(
+    {"fit": floors, "engagement": floors, "hand_over": st.lists(cells, min_size=1, unique=True)}
+)
+
+
+def _with(matrix: dict[str, Any]) -> dict[str, Any]:
+    return {"matrix": matrix}
+
+
 @st.composite
 def agreements(draw: Any) -> Agreement:
     document: dict[str, Any] = {
@@ -73,6 +84,18 @@ def agreements(draw: Any) -> Agreement:
         if draw(st.booleans()):
             rule["cap"] = abs(rule["points"]) + draw(st.integers(0, 50))
         document["engagement"].append(rule)
+    if draw(st.booleans()):
+        del document["threshold"]
+        document["matrix"] = draw(matrices)
+    document["lines"] = [
+        {"id": f"l{i}", "when": when, **WORDS, **draw(st.one_of(st.just({"threshold": 5}), st.builds(_with, matrices)))}
+        for i, when in enumerate(draw(st.lists(st.sampled_from(LEAD_CONDITIONS), max_size=3)))
+    ]
+    names = [line["id"] for line in document["lines"]]
+    for section in ("gates", "disqualifiers", "fit", "engagement"):
+        for rule in document[section]:
+            if names and draw(st.booleans()):
+                rule["lines"] = draw(st.lists(st.sampled_from(names), unique=True, min_size=1))
     return read_agreement(json.dumps(document).encode(), "json")
 
 
