@@ -79,7 +79,7 @@ def test_errors_name_the_line_and_the_path() -> None:
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     flaws = refused(
-        EXAMPLE.replace(b"threshold: 45", b"threshold: high").replace(b"attempts: 5", b"attempts: 5\n  x: 1")
+        EXAMPLE.replace(b"threshold: 45", b"threshold: high").replace(b"\n  attempts: 5", b"\n  attempts: 5\n  x: 1")
     )
     assert {flaw.pointer for flaw in flaws} == {"/threshold", "/sla/x"}
 

@@ -7,7 +7,7 @@ from qualification.plan import Measured, leads_needed, plan_from_csv
 
 
 def test_deals_over_conversion_over_weeks_with_the_interval_of_the_conversion() -> None:
-    # 10 of 100: R's qbeta(c(.025, .975), 10.5, 90.5) = 0.0526, 0.1699; February 2026 has four weeks.
+    # 10 of 100: the Jeffreys interval is 0.0526 to 0.1701; February 2026 has four weeks.
     [need] = leads_needed([{"month": "2026-02", "deals": 8}], Measured(qualified=100, won=10))
     assert (need.low, need.expected, need.high) == (12, 20, 39)
 
