@@ -106,20 +106,32 @@ def show(
     ctx: typer.Context,
     digest: Annotated[str, typer.Argument(help="Which version; by default the one in force.")] = "active",
     *,
-    language: Annotated[str, typer.Option(help="Language of its sentences, where it has them.")] = "en",
+    language: Annotated[str, typer.Option("--language", "--lang", help="Language of its sentences: en or ru.")] = "en",
+    page: Annotated[
+        str | None, typer.Option(help="As plain sentences: marketing or sales (what it owes), or all.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show a version with its signatures and rules. By default the one in force.
 
-    Example: `baton agreement show`
+    Examples: `baton agreement show`, `baton agreement show --page sales --lang ru`
     """
     settings = settings_of(ctx)
+    if page not in (None, "all", "marketing", "sales"):
+        raise typer.BadParameter("choose all, marketing or sales", param_hint="--page")
     which = "active" if digest == "active" else _whole_digest(settings, digest)
     shown = call(settings, "qualification", f"GET /v1/agreements/{which}", missing_ok=which == "active")
     if shown is None:
         raise Failed("no agreement is in force", "Propose one with `baton agreement propose FILE`, then both sign it.")
+    text = None
+    if page is not None:
+        path = f"/v1/agreements/{shown['digest']}/page?language={part(language)}&page={page}"
+        text = fetch_bytes(settings, "qualification", path).decode()
     if as_json:
-        output.json_value(shown)
+        output.json_value(shown if text is None else {"digest": shown["digest"], "page": page, "text": text})
+        return
+    if text is not None:
+        output.lines(text.rstrip())
         return
     output.line(f"{shown.get('agreement_id')} version {shown.get('version')}: {shown.get('state')}", style="bold")
     output.line(f"digest {shown.get('digest')}")

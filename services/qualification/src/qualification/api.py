@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from baton_kit import forgotten
@@ -17,7 +18,10 @@ from qualification import chain, people, scoring, store
 from qualification.app import App
 from qualification.canonical import digest_of
 from qualification.document import MAX_BYTES, DocumentRefused
-from qualification.propose import propose
+from qualification.pages import Language, page_of
+from qualification.pages import Page as AgreementPage
+from qualification.plan import Measured, leads_needed, plan_from_csv
+from qualification.propose import MadeBy, propose
 from qualification.schema import json_schema
 from qualification.sign import sign
 
@@ -48,6 +52,24 @@ def _app(request: Request) -> App:
 
 def _not_found(what: str) -> Problem:
     return Problem(404, f"No such {what}", detail="Check the id; it is known once its event has arrived.")
+
+
+def _refused(refused: DocumentRefused) -> Problem:
+    errors = [
+        {
+            "pointer": flaw.pointer,
+            "detail": flaw.detail,
+            **({"line": flaw.line} if flaw.line else {}),
+            **({"column": flaw.column} if flaw.column else {}),
+        }
+        for flaw in refused.flaws[:100]
+    ]
+    return Problem(
+        422,
+        "The agreement is not valid",
+        detail="Correct the places named in `errors` and propose it again.",
+        errors=errors,  # type: ignore[arg-type]  # lines and columns are numbers
+    )
 
 
 # --- People --------------------------------------------------------------------------------------------------------
@@ -199,7 +221,13 @@ class HistoryVerified(BaseModel):
         }
     },
 )  # fmt: skip
-async def propose_agreement(request: Request, caller: Caller = requires("agreements:write")) -> Proposed:
+async def propose_agreement(
+    request: Request,
+    made_by: Annotated[
+        MadeBy, Query(description="`machine` for an amendment drafted by a program: it may touch no fixed duty.")
+    ] = "people",
+    caller: Caller = requires("agreements:write"),
+) -> Proposed:
     """Store a document, YAML or JSON, so that it can be signed. The schema is at `/v1/agreements/schema`."""
     app = _app(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -211,23 +239,10 @@ async def propose_agreement(request: Request, caller: Caller = requires("agreeme
         raise Problem(error.status, "The document was not taken", detail=error.reason) from None
     try:
         async with app.db.begin() as tx:
-            row = await propose(tx, app, raw, format="json" if kind == "application/json" else "yaml", caller=caller)
+            kind_read: Literal["yaml", "json"] = "json" if kind == "application/json" else "yaml"
+            row = await propose(tx, app, raw, format=kind_read, caller=caller, made_by=made_by)
     except DocumentRefused as refused:
-        errors = [
-            {
-                "pointer": flaw.pointer,
-                "detail": flaw.detail,
-                **({"line": flaw.line} if flaw.line else {}),
-                **({"column": flaw.column} if flaw.column else {}),
-            }
-            for flaw in refused.flaws[:100]
-        ]
-        raise Problem(
-            422,
-            "The agreement is not valid",
-            detail="Correct the places named in `errors` and propose it again.",
-            errors=errors,  # type: ignore[arg-type]  # lines and columns are numbers
-        ) from None
+        raise _refused(refused) from None
     return Proposed(agreement_id=row.agreement_id, version=row.version, digest=row.digest, state=row.state)
 
 
@@ -335,6 +350,76 @@ async def canonical_agreement(
     if row is None:
         raise _not_found("agreement")
     return Response(row.document, media_type="application/json")
+
+
+@router.get(
+    "/v1/agreements/{digest}/page", operation_id="agreement_page", summary="An agreement in plain sentences",
+    tags=["agreements"], responses=_only(404, 422), response_class=Response,
+)  # fmt: skip
+async def agreement_page(
+    request: Request,
+    digest: Digest,
+    language: Annotated[Language, Query(description="Language of the sentences.")] = "en",
+    page: Annotated[AgreementPage, Query(description="The whole, or what one department owes.")] = "all",
+    caller: Caller = requires("agreements:read"),
+) -> Response:
+    """Return Markdown written from the signed bytes: the same bytes give the same text."""
+    async with _app(request).db.begin() as tx:
+        row = await store.agreement(tx, digest)
+    if row is None:
+        raise _not_found("agreement")
+    return Response(page_of(row.document, language=language, page=page), media_type="text/markdown")
+
+
+@router.post(
+    "/v1/agreements/plan", operation_id="read_plan", summary="Read a plan from CSV", tags=["agreements"],
+    responses=_only(422),
+    openapi_extra={"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}},
+)  # fmt: skip
+async def read_plan(request: Request, caller: Caller = requires("agreements:read")) -> list[dict[str, Any]]:
+    """Return the section `plan` of a CSV with the columns month, product, segment, rep, deals. Nothing is stored."""
+    try:
+        return plan_from_csv(await read_body(request, limit=MAX_BYTES))
+    except BodyRefused as error:
+        raise Problem(error.status, "The plan was not taken", detail=error.reason) from None
+    except DocumentRefused as refused:
+        raise _refused(refused) from None
+
+
+class PlannedLeads(BaseModel):
+    """Qualified leads a week for one row of the plan, with a 95 % interval; null where nothing limits it."""
+
+    month: str
+    product: str | None
+    segment: str | None
+    rep: str | None
+    deals: int
+    expected: int | None
+    low: int
+    high: int | None
+
+
+@router.get(
+    "/v1/agreements/{digest}/plan", operation_id="planned_leads", summary="The leads that the plan needs",
+    tags=["agreements"], responses=_only(404, 422),
+)  # fmt: skip
+async def planned_leads(
+    request: Request,
+    digest: Digest,
+    qualified: Annotated[int, Query(ge=0, le=10**9, description="Qualified leads whose outcome is known.")],
+    won: Annotated[int, Query(ge=0, le=10**9, description="How many of these became won deals.")],
+    caller: Caller = requires("agreements:read"),
+) -> list[PlannedLeads]:
+    """Turn the plan of deals into qualified leads a week, by the conversion that was measured."""
+    if won > qualified:
+        raise Problem(422, "More won than qualified", detail="Count in `won` only leads that `qualified` counts too.")
+    async with _app(request).db.begin() as tx:
+        row = await store.agreement(tx, digest)
+    if row is None:
+        raise _not_found("agreement")
+    plan = json.loads(row.document).get("plan", [])
+    needs = leads_needed(plan, Measured(qualified=qualified, won=won))
+    return [PlannedLeads(**asdict(need)) for need in needs]
 
 
 @router.post(

@@ -113,3 +113,47 @@ async def test_every_example_of_what_is_routed_is_handled(qualification: Harness
 def test_each_type_of_its_topics_is_handled_or_knowingly_ignored() -> None:
     arriving = {EVENTS[name] for name, topic in TOPIC_OF.items() if topic in SUBSCRIPTION.topics}
     assert arriving == set(SUBSCRIPTION.handlers) | SUBSCRIPTION.ignores
+
+
+EXAMPLE = (HERE / "examples/agreement.yaml").read_bytes()
+YAML = {"Content-Type": "application/yaml"}
+
+
+async def test_the_page_of_an_agreement_is_written_from_its_bytes(qualification: Harness[App]) -> None:
+    h = qualification
+    digest = (await h.api.post("/v1/agreements", content=EXAMPLE, headers=YAML)).json()["digest"]
+    page = await h.api.get(f"/v1/agreements/{digest}/page?language=ru&page=sales")
+    assert page.headers["content-type"].startswith("text/markdown")
+    assert "Что обещает отдел продаж" in page.text
+    assert "Что обещает маркетинг" not in page.text
+    assert (await h.api.get(f"/v1/agreements/{digest[::-1]}/page")).status_code == 404
+
+
+async def test_the_plan_says_how_many_leads_it_takes(qualification: Harness[App]) -> None:
+    h = qualification
+    digest = (await h.api.post("/v1/agreements", content=EXAMPLE, headers=YAML)).json()["digest"]
+    rows = (await h.api.get(f"/v1/agreements/{digest}/plan?qualified=100&won=10")).json()
+    assert [row["month"] for row in rows] == ["2027-01", "2027-02"]
+    assert all(row["low"] < row["expected"] < row["high"] for row in rows)
+    assert (await h.api.get(f"/v1/agreements/{digest}/plan?qualified=1&won=2")).status_code == 422
+
+
+async def test_a_machine_may_not_propose_to_touch_a_fixed_duty_but_people_may(qualification: Harness[App]) -> None:
+    h = qualification
+    await activate(h, await people(h))
+    changed = EXAMPLE.replace(b"attempts: 5, within: 14d", b"attempts: 4, within: 14d")
+    refused = await h.api.post("/v1/agreements?made_by=machine", content=changed, headers=YAML)
+    assert refused.status_code == 422
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/duties/0/attempts"]
+    other = EXAMPLE.replace(b"threshold: 45", b"threshold: 46")
+    assert (await h.api.post("/v1/agreements?made_by=machine", content=other, headers=YAML)).status_code == 201
+    assert (await h.api.post("/v1/agreements", content=changed, headers=YAML)).status_code == 201
+
+
+async def test_a_plan_in_csv_becomes_the_section_of_an_agreement(qualification: Harness[App]) -> None:
+    h = qualification
+    rows = await h.api.post("/v1/agreements/plan", content=b"month,product,deals\n2027-03,crm,4\n")
+    assert rows.json() == [{"month": "2027-03", "product": "crm", "deals": 4}]
+    refused = await h.api.post("/v1/agreements/plan", content=b"month,deals\n2027-03,many\n")
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["line"] == 2
