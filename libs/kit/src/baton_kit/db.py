@@ -179,9 +179,7 @@ _COPY_FROM = 50
 """Rows from which COPY pays for its second round trip."""
 
 
-async def insert_rows(
-    tx: Tx | Direct, table: str, records: Sequence[Sequence[Any]], *, columns: Sequence[str]
-) -> None:
+async def insert_rows(tx: Tx | Direct, table: str, records: Sequence[Sequence[Any]], *, columns: Sequence[str]) -> None:
     """Insert rows whose values stand in the order of `columns`: few in one round trip, many by COPY.
 
     Raises asyncpg's UniqueViolationError where one is there already. Table and columns are the caller's own words.

@@ -45,11 +45,19 @@ def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: Le
 
 
 def touch_recorded(
-    d: Delivery, e: Entry, p: Person | Visitor, *, origin: Origin, lead_id: str, sequence: int, features: LeadFeatures
+    d: Delivery,
+    e: Entry,
+    p: Person | Visitor,
+    *,
+    origin: Origin,
+    lead_id: str,
+    sequence: int,
+    features: LeadFeatures,
+    campaign: str,
 ) -> Event:
     body = touch_of(
         origin, touch_id=p.touch_id, lead_id=lead_id, sequence=sequence, source_id=d.source_id, provider=d.provider,
-        at=e.occurred_at, features=features, imported=d.imported,
+        at=e.occurred_at, features=features, imported=d.imported, campaign=campaign,
     )  # fmt: skip
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
 
@@ -64,6 +72,7 @@ def touch_of(
     provider: str,
     at: datetime,
     features: LeadFeatures,
+    campaign: str,
     imported: bool = False,
 ) -> TouchRecorded:
     """The fact of a touch."""
@@ -91,6 +100,7 @@ def touch_of(
         provider=provider,
         occurred_at=stamp(at),
         imported=imported,
+        campaign=campaign,
     )
     body.features.CopyFrom(features)
     return body

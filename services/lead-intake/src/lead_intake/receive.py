@@ -21,6 +21,7 @@ from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
 from baton_kit.outbox import Lane
 from lead_intake import contact, events, features, store
+from lead_intake.campaigns.matching import Campaigns, Placed
 from lead_intake.contact import stamp
 from lead_intake.delivery import Outcome, Result
 from lead_intake.entry import Delivery, Entry, Person, Visitor
@@ -29,6 +30,7 @@ from lead_intake.fetching.note import note
 from lead_intake.identity.keys import name_digest
 from lead_intake.identity.shared import Sighting, note_names
 from lead_intake.ledger.store import keep_requests
+from lead_intake.touches import Origin
 from lead_intake.tracking import store as tracking
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Writes:
     leads: dict[str, store.Lead]
     persons: dict[str, str]
     firsts: dict[tuple[str, str], store.FirstEntry]
+    campaigns: Campaigns
     created: dict[str, store.Lead] = field(default_factory=dict)
     changed: dict[str, store.Lead] = field(default_factory=dict)
     identities: list[tuple[str, str]] = field(default_factory=list)
@@ -86,11 +89,12 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
     keys = {(d.source_id, e.key) for d, e, _ in opened} | {(d.source_id, e.forgets or e.key) for d, e in noted}
     keys |= {(d.source_id, e.key) for d, e in visited}
     locks = {lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}
-    await store.lock_keys(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
+    await store.lock_for_touches(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
     failpoint("intake.after_locks")
 
     # 2. Only a new statement sees what the transactions we waited for have committed.
-    firsts, persons = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+    firsts, persons, version = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+    campaigns = await app.sources.campaigns_of(tx, version)
     visitors = await tracking.visitors(tx, tracked)
 
     # 3. Two keys of one person may arrive in two transactions: the lead's row makes them follow each other.
@@ -101,7 +105,7 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
     failpoint("intake.after_reads")
 
     # 4. Pure from here: no clock, no database.
-    writes = Writes(leads, persons, firsts, visitors=visitors)
+    writes = Writes(leads, persons, firsts, campaigns, visitors=visitors)
     settled = [[settle(d, e, writes) for e in d.entries] for d in deliveries]
 
     # 5. One statement for all that is new, one for what has changed.
@@ -185,12 +189,20 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
         outcome = Outcome.DUPLICATE
     if not again:
         lead.sequence += 1
+        placed = _placed(d, e, p.origin, writes.campaigns)
         writes.touches.append(
-            store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin)
+            store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin, placed)
         )
         writes.events.append(
             events.touch_recorded(
-                d, e, p, origin=p.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features
+                d,
+                e,
+                p,
+                origin=p.origin,
+                lead_id=lead.id,
+                sequence=lead.sequence,
+                features=lead.features,
+                campaign=placed.campaign,
             )
         )
     if contact_told:
@@ -230,11 +242,21 @@ def _visited(d: Delivery, e: Entry, v: Visitor, writes: Writes) -> Settled:
         # It brings no touch by which its body is found when the person is forgotten; as a repeat it is found.
         return Settled(Outcome.DUPLICATE, "", lead.id)
     lead.sequence += 1
+    placed = _placed(d, e, v.origin, writes.campaigns)
     writes.touches.append(
-        store.Touch(v.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, v.origin)
+        store.Touch(v.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, v.origin, placed)
     )
     writes.events.append(
-        events.touch_recorded(d, e, v, origin=v.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
+        events.touch_recorded(
+            d,
+            e,
+            v,
+            origin=v.origin,
+            lead_id=lead.id,
+            sequence=lead.sequence,
+            features=lead.features,
+            campaign=placed.campaign,
+        )
     )
     _clicked(d, e, v, lead, origin_clicks=v.origin.click_ids, writes=writes)
     writes.changed[lead.id] = lead
@@ -257,6 +279,10 @@ def _clicked(
         whole, lead_id=lead.id, person_id=lead.person_id, sequence=lead.contact_sequence, at=lead.told_at
     )
     writes.events.append(events.contact_changed(d, v, lead.contact, at=e.occurred_at))
+
+
+def _placed(d: Delivery, e: Entry, origin: Origin, campaigns: Campaigns) -> Placed:
+    return campaigns.place(origin.mark(provider=d.provider, source_id=d.source_id), e.occurred_at)
 
 
 def visitor_keys(entries: Iterable[Entry]) -> list[str]:

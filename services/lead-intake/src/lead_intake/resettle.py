@@ -47,12 +47,13 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again]) -> list[Settled | N
     keys = {(a.source_id, a.entry.key) for a in again}
     tracked = visitor_keys(a.entry for a in again)
     locks = {lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}
-    await store.lock_keys(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
+    await store.lock_for_touches(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
     failpoint("resettle.after_locks")
 
     # 2. The receipts, then what the transactions we waited for have left.
     standing = await store.lock_entries(tx, [(a.receipt_id, a.ordinal) for a in again])
-    firsts, persons = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+    firsts, persons, version = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+    campaigns = await app.sources.campaigns_of(tx, version)
     visitors = await tracking.visitors(tx, tracked)
     leads = await store.lock_leads(tx, sorted({*persons.values(), *visitors.values()}))
     failpoint("resettle.after_reads")
@@ -64,7 +65,7 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again]) -> list[Settled | N
         for key, first in firsts.items()
         if not (first.outcome is Outcome.PENDING and first.receipt_id == own.get(key))
     }
-    writes = Writes(leads, persons, firsts, visitors=visitors)
+    writes = Writes(leads, persons, firsts, campaigns, visitors=visitors)
     ended = [
         settle(_delivery(a), a.entry, writes) if standing.get((a.receipt_id, a.ordinal)) in OPEN else None
         for a in again

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.db import Direct, Tx, first, raw
+from lead_intake.campaigns.matching import Placed
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery
 from lead_intake.touches import Origin
@@ -65,6 +66,7 @@ class Touch:
     sequence: int
     source_id: str
     origin: Origin
+    placed: Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +89,34 @@ async def lock_keys(tx: Tx | Direct, locks: Sequence[int]) -> None:
         await first(tx, f"SELECT count(pg_advisory_xact_lock(k)) FROM unnest('{{{numbers}}}'::bigint[]) AS k")  # noqa: S608
 
 
+CAMPAIGNS_LOCK = 7_312_604_551_201_934_118
+"""Whoever writes touches shares it, whoever changes which touches belong to which campaign has it alone."""
+
+
+async def lock_for_touches(tx: Tx | Direct, locks: Sequence[int]) -> None:
+    """Like `lock_keys`, in the same statement behind a share of the campaigns: they stay until the transaction ends.
+
+    The share comes first, so that nobody holds a key while waiting for somebody who changes the campaigns.
+    """
+    numbers = ",".join(map(str, (CAMPAIGNS_LOCK, *locks)))
+    await first(
+        tx,
+        "SELECT count(CASE n WHEN 1 THEN pg_advisory_xact_lock_shared(k) ELSE pg_advisory_xact_lock(k) END) "  # noqa: S608
+        f"FROM unnest('{{{numbers}}}'::bigint[]) WITH ORDINALITY AS t (k, n)",
+    )
+
+
 async def known(
     tx: Tx | Direct, *, entries: Sequence[tuple[str, str]], identities: Sequence[str]
-) -> tuple[dict[tuple[str, str], FirstEntry], dict[str, str]]:
-    """The entries that took these (source, key) pairs already, and the persons of these identity keys.
+) -> tuple[dict[tuple[str, str], FirstEntry], dict[str, str], int]:
+    """The entries that took these (source, key) pairs already, the persons of these identity keys, and the version of
+    the campaigns (0 where no entry is asked for, so that no touch can follow).
 
     The keys are unique; LIMIT says so to the planner, which otherwise joins by a scan, and keeps that plan while the
     tables grow.
     """
     if not entries:
-        return {}, {}
+        return {}, {}, 0
     rows = await (await raw(tx)).fetch(
         """
         SELECT k.source_id, k.key, e.receipt_id::text, e.outcome, e.lead_id::text
@@ -111,6 +131,8 @@ async def known(
         FROM unnest($3::text[]) AS k (key), LATERAL (
             SELECT person_id FROM identity_key WHERE key = k.key LIMIT 1
         ) AS i
+        UNION ALL
+        SELECT NULL, NULL, version::text, NULL, NULL FROM campaign_book
         """,
         [source for source, _ in entries],
         [key for _, key in entries],
@@ -118,7 +140,8 @@ async def known(
     )
     return (
         {(r[0], r[1]): FirstEntry(r[2], Outcome(r[3]), r[4]) for r in rows if r[0] is not None},
-        {r[1]: r[2] for r in rows if r[0] is None},
+        {r[1]: r[2] for r in rows if r[0] is None and r[1] is not None},
+        next(int(r[2]) for r in rows if r[1] is None),
     )
 
 
@@ -186,7 +209,7 @@ _WRITTEN: Mapping[str, str] = {
     "touch": "id uuid, lead_id uuid, receipt_id uuid, occurred_at timestamptz, sequence bigint, source_id text, "
     "kind text, channel text, utm_source text, utm_medium text, utm_campaign text, campaign_id text, form_id text, "
     "page text, referrer_domain text, adgroup_id text, ad_id text, referrer_host text, click_kinds text, "
-    "within_visit boolean, action text, rules_version bigint",
+    "within_visit boolean, action text, rules_version bigint, campaign text, campaign_key text",
 }
 """The columns that a batch inserts, by table."""
 
@@ -241,7 +264,7 @@ async def insert_batch(
                 t.origin.channel, t.origin.utm_source, t.origin.utm_medium, t.origin.utm_campaign, t.origin.campaign_id,
                 t.origin.form_id, t.origin.page, t.origin.referrer_domain, t.origin.adgroup_id, t.origin.ad_id,
                 t.origin.referrer_host, " ".join(t.origin.click_kinds), t.origin.within_visit, t.origin.action,
-                t.origin.rules_version,
+                t.origin.rules_version, t.placed.campaign, t.placed.key,
             )
             for t in touches
         ],

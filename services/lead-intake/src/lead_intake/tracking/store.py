@@ -137,10 +137,11 @@ async def insert_touches(tx: Tx, touches: Sequence[Touch]) -> None:
     await (await raw(tx)).execute(
         "INSERT INTO touch (id, lead_id, receipt_id, occurred_at, sequence, source_id, kind, channel, utm_source, "
         "utm_medium, utm_campaign, campaign_id, form_id, page, referrer_domain, adgroup_id, ad_id, referrer_host, "
-        "click_kinds, within_visit, action, rules_version) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], "
+        "click_kinds, within_visit, action, rules_version, campaign, campaign_key) "
+        "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], "
         "$4::timestamptz[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], "
         "$12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], "
-        "$20::boolean[], $21::text[], $22::bigint[])",
+        "$20::boolean[], $21::text[], $22::bigint[], $23::text[], $24::text[])",
         [t.id for t in touches],
         [t.lead_id for t in touches],
         [t.receipt_id for t in touches],
@@ -163,6 +164,8 @@ async def insert_touches(tx: Tx, touches: Sequence[Touch]) -> None:
         [t.origin.within_visit for t in touches],
         [t.origin.action for t in touches],
         [t.origin.rules_version for t in touches],
+        [t.placed.campaign for t in touches],
+        [t.placed.key for t in touches],
     )
 
 
