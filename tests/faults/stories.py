@@ -645,6 +645,55 @@ async def rules_put(scene: Scene) -> Any:
     return await scene.put("/v1/channel-rules", json={"rules": PRESS}, headers={"If-Match": '"1"'})
 
 
+ASSIGNED = {"key": "utm:sale", "campaign": "sale", "create": {"name": "Sale"}}
+
+
+async def touches_without_campaign(h: Harness[Any]) -> None:
+    source = {"id": "form", "provider": "generic"}
+    path = (await h.api.post("/v1/sources", json=source)).json()["webhook_url"]
+    assert h.public is not None
+    for n in range(3):
+        answer = await h.public.post(path, json={"email": f"p{n}@firm.de", "utm_campaign": "sale"})
+        assert answer.status_code == 200, answer.text
+    await h.app.commits.close()  # its connections are its own
+
+
+async def touches_assigned(h: Harness[Any]) -> None:
+    """The touches were given to a campaign; none of them follows yet."""
+    await touches_without_campaign(h)
+    answer = await h.api.post("/v1/campaigns/unmatched/assign", json=ASSIGNED)
+    assert answer.status_code == 200, answer.text
+
+
+async def assign_touches(scene: Scene) -> Any:
+    return await scene.post("/v1/campaigns/unmatched/assign", json=ASSIGNED)
+
+
+CAMPAIGNS = [
+    Story(
+        "touches are assigned to a new campaign",
+        "lead-intake",
+        ("api",),
+        ("campaigns.after_lock", "campaigns.after_write", "campaigns.after_version", "campaigns.before_commit"),
+        touches_without_campaign,
+        act=assign_touches,
+    ),
+    Story(
+        "earlier touches follow a changed campaign",
+        "lead-intake",
+        ("worker",),
+        (
+            "campaigns.restate.after_share",
+            "campaigns.restate.after_locks",
+            "campaigns.restate.after_regroup",
+            "campaigns.restate.before_commit",
+        ),
+        touches_assigned,
+        through="SELECT FROM campaign_book WHERE restated_at IS NOT NULL",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
 TRACKING = [
     Story(
         "a visitor is tracked and identified",
@@ -1213,4 +1262,6 @@ ATTRIBUTION = [
     ),
 ]
 
-STORIES = (*INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *ERASING, *TRACKING, *QUALIFICATION, *SALES, *ATTRIBUTION)
+STORIES = (
+    *INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *ERASING, *CAMPAIGNS, *TRACKING, *QUALIFICATION, *SALES, *ATTRIBUTION,
+)  # fmt: skip

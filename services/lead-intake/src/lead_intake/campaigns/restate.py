@@ -54,13 +54,13 @@ async def restate_chunk(app: App) -> int:
         if book.restated_at is not None:
             return 0
         campaigns = await app.sources.campaigns_of(tx, book.version)
-        found = await store.touches_after(tx, book.after_touch, most=CHUNK)
-        found, wrong = _some(found, campaigns)
+        read = await store.touches_after(tx, book.after_touch, most=CHUNK)
+        found, wrong = _some(read, campaigns)
         if wrong:
             moved = await _regroup(tx, app, campaigns, wrong)
         if found:
             await store.move_on(tx, found[-1].touch_id, read=len(found), regrouped=moved)
-        else:
+        if len(found) == len(read) < CHUNK:
             await store.restated(tx, at=app.clock.now())
         failpoint("campaigns.restate.before_commit")
     REGROUPED.inc(moved)

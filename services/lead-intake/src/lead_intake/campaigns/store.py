@@ -289,7 +289,7 @@ async def imported(tx: Tx, source_id: str) -> list[str]:
 
 # --- the worklist ----------------------------------------------------------------------------------------------------
 
-_NEXT_KEYS = """
+NEXT_KEYS = """
 WITH RECURSIVE k AS (
     (
         SELECT campaign_key FROM touch
@@ -316,7 +316,7 @@ _EXAMPLE = (
 
 async def unmatched_keys(tx: Tx, *, after: str, limit: int) -> list[tuple[str, bool]]:
     """(key, whether it is ignored) of touches without a campaign, in order."""
-    return [(row[0], row[1]) for row in await (await raw(tx)).fetch(_NEXT_KEYS, after, limit)]
+    return [(row[0], row[1]) for row in await (await raw(tx)).fetch(NEXT_KEYS, after, limit)]
 
 
 async def unmatched(tx: Tx, keys: Sequence[str]) -> list[Unmatched]:
