@@ -13,6 +13,7 @@ from rich.text import Text
 from baton_cli import (
     agreement,
     archive,
+    campaign,
     channels,
     config,
     doctor,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 for noun in (
     agreement,
+    campaign,
     channels,
     config,
     events,
