@@ -6,6 +6,7 @@ that a key is never worked twice at the same time.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from baton_kit.db import Tx, raw
 
@@ -76,7 +77,7 @@ async def hold(
     wanted = sorted(partitions)
     topics, numbers = [topic for topic, _ in wanted], [partition for _, partition in wanted]
     # Through SQLAlchemy: as a transaction's first statement it begins it, where `raw` would spend a round trip on that.
-    rows = (await tx.exec_driver_sql(_HOLD, (consumer, topics, numbers, list(keys)))).all()
+    rows: Sequence[Any] = (await tx.exec_driver_sql(_HOLD, (consumer, topics, numbers, list(keys)))).all()
     if len(rows) < len(wanted):
         connection = await raw(tx)
         # ON CONFLICT makes a second first-comer wait for the first one's commit; its rows are then read anew.
