@@ -15,7 +15,7 @@ from lead_intake.campaigns.campaign import Campaign
 from lead_intake.campaigns.matching import Claim, Mark, bare, mark_of
 from lead_intake.store import CAMPAIGNS_LOCK
 
-COUNTED_TO = 10_000
+COUNTED_TO = 1_000
 """Touches of one key that the worklist counts."""
 HOLD_WITHIN_MS = 250
 
@@ -251,14 +251,25 @@ async def changes(tx: Tx, code: str, *, before: int | None, limit: int) -> list[
 
 async def reached(tx: Tx, wanted: Sequence[str]) -> dict[str, Reached]:
     """What these campaigns have brought so far; leads that were merged are one person."""
+    connection = await raw(tx)
+    # In the order of the index, without a sort: the few leads that were merged are taken off afterwards.
+    rows = await connection.fetch(
+        "SELECT campaign, count(*), count(DISTINCT lead_id) FROM touch "
+        "WHERE campaign = ANY($1::text[]) AND campaign <> '' GROUP BY campaign",
+        list(wanted),
+    )
     sources, roots = await _merged(tx)
-    rows = await (await raw(tx)).fetch(
-        "SELECT t.campaign, count(*), count(DISTINCT coalesce(m.root, t.lead_id)) FROM touch t "
-        "LEFT JOIN unnest($2::uuid[], $3::uuid[]) AS m (source, root) ON m.source = t.lead_id "
-        "WHERE t.campaign = ANY($1::text[]) AND t.campaign <> '' GROUP BY t.campaign",
-        list(wanted), sources, roots,
-    )  # fmt: skip
-    return {row[0]: Reached(row[1], row[2]) for row in rows}
+    twice: dict[str, int] = {}
+    if sources:
+        merged = await connection.fetch(
+            "SELECT campaign, count(*) - count(DISTINCT m.root) FROM ("
+            "SELECT DISTINCT campaign, lead_id FROM touch "
+            "WHERE campaign = ANY($1::text[]) AND campaign <> '' AND lead_id = ANY($2::uuid[])"
+            ") AS t JOIN unnest($2::uuid[], $3::uuid[]) AS m (lead_id, root) USING (lead_id) GROUP BY campaign",
+            list(wanted), [*sources, *set(roots)], [*roots, *set(roots)],
+        )  # fmt: skip
+        twice = {row[0]: row[1] for row in merged}
+    return {row[0]: Reached(row[1], row[2] - twice.get(row[0], 0)) for row in rows}
 
 
 async def _merged(tx: Tx) -> tuple[list[str], list[str]]:
