@@ -6,11 +6,10 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
-
-import asyncpg
+from typing import Any, NamedTuple
 
 from baton_kit.db import Direct, Tx, raw
+from baton_kit.outages import sqlstate
 from lead_intake.campaigns.campaign import Campaign
 from lead_intake.campaigns.matching import Claim, Mark, bare, mark_of
 from lead_intake.store import CAMPAIGNS_LOCK
@@ -18,6 +17,7 @@ from lead_intake.store import CAMPAIGNS_LOCK
 COUNTED_TO = 1_000
 """Touches of one key that the worklist counts."""
 HOLD_WITHIN_MS = 250
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,9 @@ async def hold(tx: Tx) -> bool:
     await connection.execute(f"SAVEPOINT hold; SET LOCAL lock_timeout = {HOLD_WITHIN_MS}")
     try:
         await connection.execute(f"SELECT pg_advisory_xact_lock({CAMPAIGNS_LOCK})")
-    except asyncpg.LockNotAvailableError:
+    except Exception as error:
+        if sqlstate(error) != LOCK_NOT_AVAILABLE:
+            raise
         await connection.execute("ROLLBACK TO hold")
         return False
     await connection.execute("SET LOCAL lock_timeout TO DEFAULT")
@@ -175,7 +177,7 @@ async def page(tx: Tx, *, archived: bool, after: str, limit: int) -> list[Stored
     return await _with_keys(tx, rows)
 
 
-async def _with_keys(tx: Tx, rows: Sequence[asyncpg.Record]) -> list[Stored]:
+async def _with_keys(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> list[Stored]:
     keys: dict[str, list[str]] = {}
     for row in await (await raw(tx)).fetch(
         "SELECT code, key FROM campaign_key WHERE code = ANY($1::text[])", [row["code"] for row in rows]
@@ -407,7 +409,7 @@ async def standing(tx: Tx, touch_ids: Sequence[str]) -> list[Standing]:
     return [_standing(row) for row in rows]
 
 
-def _standing(row: asyncpg.Record) -> Standing:
+def _standing(row: Sequence[Any]) -> Standing:
     mark = mark_of(
         provider=row[3],
         source_id=row[4],
