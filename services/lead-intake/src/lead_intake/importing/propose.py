@@ -40,6 +40,8 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
             "full_name": "fullname полноеимя контакт наименование полноеимяконтакта",
             "country": "countryregion",
             "company_name": "companyname названиекомпании associatedcompany",
+            "company_id": "associatedcompanyids associatedcompanyid primarycompanyid companyrecordid idкомпании",
+            "tax_number": "иннкомпании огрнинн vatregistrationnumber",
             "campaign_id": "campaignid idкампании кампанияid campaign utmid",
             "utm_source": "source leadsource originalsource источник источниктрафика",
             "utm_medium": "medium канал",
@@ -75,6 +77,8 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
             "closed_at": "closedate closedat closeddate wonat abschlussdatum датазакрытия закрыта закрыт",
             "reason": "closedlostreason lostreason lossreason reason причинаотказа причинапотери",
             "product": "product productline produkt продукт товар",
+            "company_id": "associatedcompanyids associatedcompanyid primarycompanyid companyid companyrecordid "
+            "organizationid idкомпании",
         }
     ),
     "feedback": _named(
