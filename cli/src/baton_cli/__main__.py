@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from baton_cli import (
+    account,
     agreement,
     archive,
     channels,
@@ -42,6 +43,7 @@ app = typer.Typer(
     ),
 )
 for noun in (
+    account,
     agreement,
     channels,
     config,
