@@ -917,8 +917,8 @@ QUALIFICATION = [
         (
             # The timers take it once each at the start.
             "store.after_shared_lock:3",
+            "store.after_known_among",
             "store.after_lock_leads",
-            "store.after_feedback",
             "store.after_touches",
             "store.after_insert_touches",
             "evaluate.after_active",
@@ -954,7 +954,7 @@ QUALIFICATION = [
         "a lead is merged into one that is not known yet",
         "qualification",
         ("worker",),
-        ("merging.after_unknown", "edges.after_learn", "merging.after_past"),
+        ("merging.after_unknown", "edges.after_learn", "store.after_feedback", "merging.after_past"),
         one_of_two_is_known,
         events=lambda known: known,
         env={"BATON_DUE_POLL_SECONDS": "3600"},

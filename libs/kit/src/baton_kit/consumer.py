@@ -5,6 +5,7 @@ partition rests, then parked. An outage never counts and never parks: it is wait
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ HANDLER_PAUSES = (0.1, 0.5, 2.0)
 OUTAGE_PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 TOO_MANY, WINDOW_MINUTES = 20, 10
 """More parkings than this in so many minutes are a bad deploy, not bad events."""
+STARTS_WITHIN_SESSIONS = 3.0
+"""A group waits for lost members for one session, then for the others to come back: no longer than this."""
 NO_PROGRESS_SECONDS = 30.0
 DISPLAY_SECONDS = 5.0
 
@@ -120,7 +123,9 @@ class Consumer(Generic[App]):
         loop = asyncio.get_running_loop()
         displayed = self.moved_at = loop.time()
         try:
-            await client.start()
+            async with asyncio.timeout(STARTS_WITHIN_SESSIONS * settings.session_timeout_ms / 1000):
+                # The client waits for ever for partitions once its own task for metadata has died of a lost connection.
+                await client.start()
             while True:
                 try:
                     await self._step(client)
@@ -397,8 +402,13 @@ async def _stopped(client: AIOKafkaConsumer) -> None:
     try:
         async with asyncio.timeout(3):
             await client.stop()
-    except (KafkaError, TimeoutError):
-        await client._client.close()
+        return
+    except Exception as error:
+        # Of a client that is given up nothing matters any more: what it read is in the database or is read again.
+        log.debug("consumer_stop_failed", error=type(error).__name__)
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(3):
+            await client._client.close()
 
 
 async def _rest(seconds: float) -> None:

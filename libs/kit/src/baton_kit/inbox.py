@@ -6,6 +6,7 @@ that a key is never worked twice at the same time.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from baton_kit.db import Tx, raw
 
@@ -73,11 +74,12 @@ async def hold(
 
     Who lost a partition waits here, and sees what its successor did. Positions come before keys, each in one order.
     """
-    connection = await raw(tx)
     wanted = sorted(partitions)
     topics, numbers = [topic for topic, _ in wanted], [partition for _, partition in wanted]
-    rows = await connection.fetch(_HOLD, consumer, topics, numbers, keys)
+    # Through SQLAlchemy: as a transaction's first statement it begins it, where `raw` would spend a round trip on that.
+    rows: Sequence[Any] = (await tx.exec_driver_sql(_HOLD, (consumer, topics, numbers, list(keys)))).all()
     if len(rows) < len(wanted):
+        connection = await raw(tx)
         # ON CONFLICT makes a second first-comer wait for the first one's commit; its rows are then read anew.
         await connection.execute(
             "INSERT INTO consumer_offset (consumer, topic, partition, next_offset) "
@@ -86,7 +88,7 @@ async def hold(
             consumer, topics, numbers,
         )  # fmt: skip
         rows = await connection.fetch(_HOLD, consumer, topics, numbers, keys)
-    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    return {(topic, partition): next_offset for topic, partition, next_offset in rows}
 
 
 async def move_positions(tx: Tx, consumer: str, moved: Mapping[tuple[str, int], int]) -> None:

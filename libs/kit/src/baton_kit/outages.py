@@ -25,6 +25,12 @@ def is_outage(error: BaseException) -> bool:
     state = sqlstate(error)
     if state is not None:
         return not state.startswith(PARKABLE)
+    if isinstance(error, RuntimeError) and "the handler is closed" in str(error):
+        # uvloop's word for a write on a connection that was just lost, where asyncio's own loop raises an OSError.
+        return True
+    if isinstance(error, asyncpg.InternalClientError):
+        # A connection that broke in the middle of a statement and was lent again: another one cures it.
+        return True
     return isinstance(
         error,
         InterfaceError | DBAPIError | PoolTimeout | asyncpg.InterfaceError | KafkaError | OSError | TimeoutError,

@@ -1,6 +1,6 @@
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from baton_kit import broker, telemetry
 from baton_kit import consumer as consuming
-from baton_kit import telemetry
 from baton_kit.consumer import Consumer, NoProgress
 from baton_kit.db import raw
 from baton_kit.envelope import Event, event
@@ -159,6 +159,52 @@ async def test_a_failing_partition_holds_no_other_of_the_same_poll(log: Log, mon
     [row] = await log.toy.fetch("SELECT next_offset FROM consumer_offset WHERE partition = 0")
     assert row["next_offset"] == 1
     assert await log.toy.fetch("SELECT 1 FROM parked") == []
+
+
+async def test_a_client_that_is_never_let_in_is_made_anew(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    make = broker.consumer
+
+    def first_one_waits_for_ever(*args: Any, **options: Any) -> Any:
+        client = make(*args, **options)
+        if not made:
+            # As a client does whose own task for metadata has died of a lost connection.
+            monkeypatch.setattr(client, "start", asyncio.Event().wait)
+        made.append(client)
+        return client
+
+    monkeypatch.setattr(broker, "consumer", first_one_waits_for_ever)
+    monkeypatch.setattr(consuming, "STARTS_WITHIN_SESSIONS", 0.03)
+    await log.write([word("a")])
+    member = log.member()
+    async with running(member):
+        await until(waits_for(member, "TimeoutError"))
+        monkeypatch.setattr(consuming, "STARTS_WITHIN_SESSIONS", 5)
+        await log.noted("a")
+    assert len(made) >= 2
+
+
+def waits_for(member: Consumer[Toy], reason: str) -> Callable[[], Awaitable[bool]]:
+    async def waits() -> bool:
+        return member.reason == reason
+
+    return waits
+
+
+class LostOnTheWay:
+    """A client whose connection breaks while it says good-bye."""
+
+    def __init__(self) -> None:
+        self._client = self
+
+    async def stop(self) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    close = stop
+
+
+async def test_a_client_that_cannot_say_good_bye_ends_no_process() -> None:
+    await consuming._stopped(LostOnTheWay())
 
 
 class Polls:

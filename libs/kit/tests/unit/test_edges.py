@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
+from asyncpg import InternalClientError
 from starlette.requests import Request
 
 from baton_kit import broker, telemetry
@@ -129,7 +131,13 @@ def test_the_logs_of_libraries_lose_the_words_of_errors_too() -> None:
     assert "anna" not in out.getvalue()
 
 
-@pytest.mark.parametrize("error", [ConnectionError(), TimeoutError(), OSError()])
+LOST = RuntimeError("unable to perform operation on <TCPTransport closed=True 0x1>; the handler is closed")
+
+
+BUSY = InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+
+
+@pytest.mark.parametrize("error", [ConnectionError(), TimeoutError(), OSError(), KafkaConnectionError(), LOST, BUSY])
 def test_what_waiting_may_cure_is_an_outage(error: Exception) -> None:
     assert is_outage(error)
 

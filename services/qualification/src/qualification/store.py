@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from baton_kit.db import Tx, raw
+from baton_kit.db import Tx, insert_rows, raw
 from baton_kit.failpoint import failpoint
 from qualification.cycle import CycleState, Feedback, Lead, SeenTouch
 from qualification.features import UNKNOWN, Touch, profile_of
@@ -69,11 +69,26 @@ def _lead(row: Any) -> Lead:
     )
 
 
+async def known_among(tx: Tx, lead_ids: Sequence[str]) -> list[str]:
+    """Return which of these leads anything is kept of: the lead, a merge or an answer of sales."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT k FROM unnest($1::text[]) AS k WHERE EXISTS (SELECT FROM lead WHERE id = k) "
+        "OR EXISTS (SELECT FROM merge_edge WHERE active AND source = k) "
+        "OR EXISTS (SELECT FROM merge_edge WHERE active AND target = k) "
+        "OR EXISTS (SELECT FROM feedback WHERE lead_id = k)",
+        list(lead_ids),
+    )
+    failpoint("store.after_known_among")
+    return [row[0] for row in rows]
+
+
 async def lock_leads(tx: Tx, lead_ids: Sequence[str]) -> dict[str, Lead]:
     """Lock and read the leads in key order. Unknown ids are simply missing from the result.
 
     A lead that is not there yet cannot be locked: the consumer's own lock on the key keeps it to one batch at a time.
     """
+    if not lead_ids:
+        return {}
     rows = await (await raw(tx)).fetch(
         f"SELECT {_LEAD} FROM lead WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE",  # noqa: S608 - fixed columns
         list(lead_ids),
@@ -152,10 +167,9 @@ async def insert_leads(tx: Tx, leads: Sequence[Lead]) -> None:
     """Write leads that `lock_leads` did not find. Raises UniqueViolationError where one is there by now."""
     if not leads:
         return
-    # COPY takes half of the time of an INSERT of arrays, in this process and in PostgreSQL.
     # The columns are the fields of Lead in their order, but for the features.
     records = [(*lead[:4], (lead.profile or UNKNOWN).text, *lead[5:]) for lead in leads]
-    await (await raw(tx)).copy_records_to_table("lead", records=records, columns=_LEAD_COLUMNS)
+    await insert_rows(tx, "lead", records, columns=_LEAD_COLUMNS)
     failpoint("store.after_write_leads")  # one place with `write_leads`: a batch may pass only one of them
 
 
@@ -257,8 +271,7 @@ async def insert_decisions(tx: Tx, decisions: Sequence[NewDecision]) -> None:
         for new in decisions
         for d in (new.decision,)
     ]
-    # COPY: asyncpg looks at each element of an array parameter, and a decision has seventeen.
-    await (await raw(tx)).copy_records_to_table("decision", records=records, columns=_DECISION_COLUMNS)
+    await insert_rows(tx, "decision", records, columns=_DECISION_COLUMNS)
     failpoint("store.after_insert_decisions")
 
 

@@ -18,6 +18,7 @@ QUALIFIED: Subscription[App] = Subscription(
     group="sales-feedback.offer",
     topics=("baton.qualification.v1",),
     handlers={LeadQualified: offer.leads_qualified},
+    gather_seconds=0.02,  # clocks run by minutes
     # Every LeadQualified brings the terms and reasons of its agreement along.
     ignores=frozenset({AgreementActivated, LeadScored}),
 )
@@ -56,6 +57,7 @@ MERGES: Subscription[App] = Subscription(
         AccountMerged: accounts.accounts_merged,
         AccountUnmerged: accounts.accounts_merged,
     },
+    gather_seconds=0.5,  # merges are few, and all that comes in between is passed over
     # Sales hears of a lead, and of its account, when it is handed over.
     ignores=frozenset({LeadCreated, TouchRecorded, TouchRegrouped, ChannelRulesChanged, ChannelRulesRestated}),
 )
