@@ -502,5 +502,6 @@ async def credited_deals(tx: Tx, projection: Projection, lead_id: str) -> list[t
 
 async def knows_lead(tx: Tx, lead_id: str) -> bool:
     """Say whether any fact names the lead."""
-    tables = " UNION ALL ".join(f"SELECT FROM {table.name} WHERE lead_id = $1" for table in TABLE_OF.values())
+    about_leads = [table.name for table in TABLE_OF.values() if "lead_id" in table.columns]
+    tables = " UNION ALL ".join(f"SELECT FROM {name} WHERE lead_id = $1" for name in about_leads)
     return bool(await (await raw(tx)).fetchval(f"SELECT EXISTS ({tables})", lead_id))

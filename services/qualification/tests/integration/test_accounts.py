@@ -11,7 +11,7 @@ from baton_kit.envelope import Event, event
 from baton_kit.testing import START, Harness
 from qualification.app import App
 
-from .given import GOOD, WEAK, activate, created, touched
+from .given import GOOD, WEAK, activate, created, people, touched
 
 
 def _stamp() -> Timestamp:
@@ -70,7 +70,7 @@ async def test_of_what_is_told_of_a_leads_account_the_highest_version_counts(
 
 
 async def test_a_lead_that_is_handed_over_names_its_account(qualification: Harness[App]) -> None:
-    await activate(qualification)
+    await activate(qualification, await people(qualification))
     await qualification.receive([of_account(created("lead-1", **GOOD), "a")])
     [qualified] = [e for e in await qualification.outbox() if e.type.endswith("LeadQualified")]
     assert (qualified.body.account_id, qualified.body.account_sequence) == ("a", 1)
