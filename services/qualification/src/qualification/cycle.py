@@ -53,7 +53,7 @@ class Lead(NamedTuple):
     decision_id: str | None = None
     next_change_at: datetime | None = None
     account_id: str = ""
-    account_sequence: int = -1
+    account_sequence: int = 0
     """The version of the lead that named its account: the highest counts."""
 
     def with_account(self, account_id: str, sequence: int) -> "Lead":

@@ -63,7 +63,7 @@ def lead_qualified(new: NewDecision, *, lead: Lead, features: Features, agreemen
         cycle=decision.cycle,
         decision_id=new.id,
         account_id=lead.account_id,
-        account_sequence=max(lead.account_sequence, 0),
+        account_sequence=lead.account_sequence,
         score=decision.score,
         threshold=decision.threshold,
         features=features,  # type: ignore[arg-type]  # made from such a message

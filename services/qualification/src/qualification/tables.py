@@ -100,7 +100,7 @@ lead = Table(
     Column("decision_id", Text),
     Column("next_change_at", TIME),
     Column("account_id", Text, nullable=False, server_default=text("''")),
-    Column("account_sequence", BigInteger, nullable=False, server_default=text("-1")),
+    Column("account_sequence", BigInteger, nullable=False, server_default=text("0")),
     Index("lead_due", "next_change_at", postgresql_where=text("next_change_at IS NOT NULL")),
     Index(
         "lead_waiting",

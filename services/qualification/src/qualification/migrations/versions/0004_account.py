@@ -11,4 +11,4 @@ down_revision = "0003"
 def upgrade() -> None:
     create_edges_v1(op, table="account_edge")
     op.execute("ALTER TABLE lead ADD COLUMN account_id text DEFAULT '' NOT NULL")
-    op.execute("ALTER TABLE lead ADD COLUMN account_sequence bigint DEFAULT -1 NOT NULL")
+    op.execute("ALTER TABLE lead ADD COLUMN account_sequence bigint DEFAULT 0 NOT NULL")
