@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sales_words import START, Sales, past_deal, qualified, timestamp
+from sales_words import HUBSPOT_SECRET, START, Sales, changed, past_deal, pipedrive_deal, qualified, timestamp
 
 from baton.lead.v1.accounts_pb2 import AccountLinked, AccountMerged, AccountUnmerged, LeadAccountChanged
 from baton_kit.db import raw
@@ -83,6 +83,31 @@ async def test_a_deal_of_a_company_in_the_crm_shows_that_companys_account(sales:
     assert (await sales.harness.api.get(path)).json()["account_id"] == "c"
     [listed] = (await sales.harness.api.get("/v1/deals")).json()["items"]
     assert (listed["account_id"], listed["crm_company_id"]) == ("c", "55")
+
+
+async def test_a_webhook_says_the_company_of_a_deal_and_the_close_tells_its_account(sales: Sales) -> None:
+    await sales.rep("olga")
+    await sales.pipedrive()
+    await sales.harness.receive([of_account(qualified("lead-1"), "a"), linked("b", "77", crm="pipedrive")])
+    said = pipedrive_deal("won", lead_id="lead-1")
+    said["data"]["org_id"] = 77
+    assert await sales.pipedrive_says(said) == 200
+    [deal] = (await sales.harness.api.get("/v1/deals")).json()["items"]
+    assert (deal["crm_company_id"], deal["account_id"]) == ("77", "b")
+    [closed] = [e for e in await sales.harness.outbox() if e.type.endswith("DealClosed")]
+    assert closed.body.account_id == "b"
+
+
+async def test_the_property_of_hubspot_that_the_mapping_names_is_the_deals_company(sales: Sales) -> None:
+    await sales.rep("olga")
+    mapping = {"company_id_property": "firm", "currency": "EUR"}
+    body = {"id": "hubspot", "kind": "hubspot", "secrets": [HUBSPOT_SECRET], "mapping": mapping}
+    assert (await sales.harness.api.post("/v1/crms", json=body)).status_code == 201
+    await sales.harness.receive([qualified("lead-1"), linked("b", "55")])
+    said = [changed("baton_lead_id", "lead-1"), changed("firm", "55", at=1), changed("dealstage", "new", at=2)]
+    assert await sales.hubspot_says(*said) == 200
+    [deal] = (await sales.harness.api.get("/v1/deals")).json()["items"]
+    assert (deal["crm_company_id"], deal["account_id"]) == ("55", "b")
 
 
 async def test_a_deal_of_an_export_shows_its_company_without_any_handoff(sales: Sales) -> None:
