@@ -62,7 +62,7 @@ check: .venv/.ready ## Style, types, imports, contracts, migrations, deployment 
 	@$(BIN)/hadolint deploy/Dockerfile
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 
-bench: .venv/.ready ## Measure B1, B2, B3, B6 against their floors; writes build/bench.json
+bench: .venv/.ready ## Measure B1, B2, B3, B6, B7 against their floors; writes build/bench.json
 	@$(BIN)/python -m tests.bench
 
 faults: .venv/.ready ## The long run of kills under load

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from baton_local.stack import Stack, running_stack
 
-from . import b1_intake, b2_chain, b3_qualification, b6_memory, history_import, prepare
+from . import b1_intake, b2_chain, b3_qualification, b6_memory, b7_identity, history_import, prepare
 from .memory import Memory
 from .result import Figure
 
@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[2]
 def main() -> int:
     """Run all benches, or those named."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("names", nargs="*", help="B1 B2 B3 B6 IMPORT; all without")
+    parser.add_argument("names", nargs="*", help="B1 B2 B3 B6 B7 IMPORT; all without")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller loads, for a first look")
     chosen = parser.parse_args()
-    wanted = [name.upper() for name in chosen.names] or ["B1", "B2", "B3", "B6", "IMPORT"]
+    wanted = [name.upper() for name in chosen.names] or ["B1", "B2", "B3", "B6", "B7", "IMPORT"]
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
         Path(folder).chmod(0o755)
@@ -76,6 +76,13 @@ async def measure(stack: Stack, wanted: list[str], *, quick: bool, console: Cons
                 requests=5000 if quick else 20_000,
                 open_seconds=5 if quick else 20,
                 memory=memory,
+            )
+        )
+    if "B7" in wanted:
+        b1_intake.only(stack, keep=[("lead-intake", "api")])
+        figures.append(
+            await b7_identity.measure(
+                stack, say, rounds=2 if quick else 5, requests=4_000 if quick else 15_000, memory=memory
             )
         )
     return sorted(figures, key=lambda figure: figure.name)

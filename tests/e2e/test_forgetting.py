@@ -347,6 +347,51 @@ def test_a_new_inquiry_is_a_new_person(site: Site) -> None:
     assert new != site.lead
 
 
+def test_an_export_does_not_bring_back_who_was_forgotten_after_it_was_imported(site: Site) -> None:
+    export, mapping = site.root / "crm-contacts.csv", site.root / "mapping.yaml"
+    rows = [
+        "Record ID,Email,Phone Number,First Name,Last Name,Create Date",
+        "71,ida@past-works.example,+4930771,Ida,Ehrlich,2024-03-01",
+        "72,Jon.Zeisig@past-works.example,+4930772,Jon,Zeisig,2024-03-02",
+        "73,kay@past-works.example,+4930773,Kay,Lorenz,2024-03-03",
+    ]
+    export.write_text("\n".join(rows) + "\n")
+    assert site.baton("import", "propose", str(export), "-o", str(mapping), "--yes").returncode == 0
+    words = ("import", str(export), "--mapping", str(mapping), "--json")
+
+    def imported() -> Any:
+        done = site.baton(*words)
+        assert done.returncode == 0, done.stderr
+        [one] = json.loads(done.stdout)["imports"]
+        return one
+
+    async def known(client: Client) -> dict[str, int]:
+        terms = ("Ehrlich", "Zeisig", "Lorenz", "Jon.Zeisig@past-works.example", "72")
+        return {
+            term: len((await client.post("lead-intake", "/v1/leads/search", {"term": term}))["items"]) for term in terms
+        }
+
+    first = imported()
+    assert first["counts"] == {"created": 3}
+    site.wait()
+    assert site.ask(known) == dict.fromkeys(("Ehrlich", "Zeisig", "Lorenz", "Jon.Zeisig@past-works.example", "72"), 1)
+    done = site.baton("person", "erase", "--yes", "--json", given="Jon.Zeisig@past-works.example\n")
+    assert done.returncode == 0, done.stderr
+    site.wait()
+
+    # The very bytes: nothing is done. With a row more: who is gone is a repeat like the others, and stays gone.
+    assert imported()["id"] == first["id"]
+    export.write_text("\n".join([*rows, "74,lea@past-works.example,+4930774,Lea,Moll,2024-03-04"]) + "\n")
+    again = imported()
+    assert (again["id"] != first["id"], again["counts"]) == (True, {"duplicate": 3, "created": 1})
+    site.wait()
+    found = site.ask(known)
+    assert (found["Ehrlich"], found["Lorenz"]) == (1, 1)
+    assert (found["Zeisig"], found["Jon.Zeisig@past-works.example"], found["72"]) == (0, 0, 0)
+    balance = site.ask(lambda client: client.get("lead-intake", "/v1/receipts/balance"))
+    assert balance["balanced"]
+
+
 def _hidden_from_the_first_answer_on(site: Site) -> None:
     """With no worker running to delete anything yet, the interfaces show nothing."""
     for service in ("lead-intake", "sales-feedback"):

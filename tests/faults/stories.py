@@ -18,7 +18,7 @@ import given as agreed
 from attribution_stories import closed, handed, merged, regrouped, rules_changed, rules_restated
 from attribution_stories import created as lead_created
 from attribution_stories import touched as lead_touched
-from import_words import LEADS, handed_in, leads, opened
+from import_words import DEALS, LEADS, csv, handed_in, leads, opened
 from intake_calls import deliver, given_form
 from intake_samples import BODIES, SECRETS
 from intake_samples import meta as meta_tells_of
@@ -45,6 +45,7 @@ from baton_kit.ids import new_id
 from baton_kit.testing import Harness
 from lead_intake.fetching import fetch
 from lead_intake.grouping import restate
+from lead_intake.importing.run import advance
 
 Given = Callable[[Harness[Any]], Awaitable[Any]]
 Act = Callable[[Scene], Awaitable[Any]]
@@ -167,6 +168,30 @@ INTAKE += [
         ("import.claimed", "import.read", "import.settled", "import.noted"),
         export_handed_in,
         through="SELECT 1 FROM import_file WHERE state = 'done'",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
+DEALS_EXPORT = csv(
+    "Deal ID,Contact,Stage,Amount,Opened,Closed",
+    *(f"{n},{n},Closed won,10.00,2024-03-05,2024-04-01" for n in (1, 2, 9)),
+)
+
+
+async def deals_wait_for_leads_that_are_here(h: Harness[Any]) -> None:
+    for layout, export in ((DEALS, DEALS_EXPORT), (LEADS, EXPORT)):
+        await handed_in(h, layout, export)
+        assert await advance(h.app), "a file of one transaction"
+
+
+INTAKE += [
+    Story(
+        "deals find the leads that come after them",
+        "lead-intake",
+        ("worker",),
+        ("import.waiting_held", "import.waiting_settled"),
+        deals_wait_for_leads_that_are_here,
+        through="SELECT 1 FROM receipt_entry WHERE outcome = 'matched' HAVING count(*) = 2",
         aside=(*LIKENESS, *LEDGER, *SEARCH),
     ),
 ]

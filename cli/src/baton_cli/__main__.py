@@ -26,6 +26,7 @@ from baton_cli import (
     receipts,
     relay,
     report,
+    shared_key,
     source,
     topics,
 )
@@ -56,6 +57,7 @@ for noun in (
     receipts,
     relay,
     report,
+    shared_key,
     source,
     topics,
 ):

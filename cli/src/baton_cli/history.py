@@ -233,7 +233,7 @@ def _refused(settings: Settings, done: Sequence[Mapping[str, Any]], errors: Path
     found: list[dict[str, Any]] = []
     texts = []
     for one in done:
-        if one["counts"].get("refused"):
+        if one["counts"].get("refused") or one["counts"].get("pending"):
             page = call(settings, INTAKE, f"GET /v1/imports/{part(one['id'])}/errors", params={"limit": FIRST_ERRORS})
             found += [{"file": one["name"], **item} for item in output.items_of(page)]
             if errors is not None:
@@ -249,7 +249,7 @@ def _refused(settings: Settings, done: Sequence[Mapping[str, Any]], errors: Path
 def _tell(
     done: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, Any]], *, dry_run: bool, errors: Path | None
 ) -> None:
-    names = ("created", "matched", "touch_only", "duplicate", "refused")
+    names = ("created", "matched", "touch_only", "updated", "duplicate", "pending", "refused")
     rows = [[one["name"], one["kind"], one["rows"], *(one["counts"].get(n, 0) for n in names)] for one in done]
     title = "Would be imported (nothing was changed)" if dry_run else "Imported"
     output.table(["file", "kind", "rows>", *(f"{n}>" for n in names)], rows, empty="nothing", title=title)

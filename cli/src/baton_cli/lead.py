@@ -99,9 +99,14 @@ def merge(
 
     Example: `baton lead merge 01a05f11-… 01a05c06-… --dry-run`
     """
-    settings = settings_of(ctx)
+    _merge(ctx, from_lead, into_lead, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _merge(
+    ctx: typer.Context, from_lead: str, into_lead: str, *, reason: str, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     pair = {"from_lead_id": from_lead, "into_lead_id": into_lead}
-    seen = call(settings, "lead-intake", "POST /v1/merges/preview", body=pair)
+    seen = call(settings_of(ctx), "lead-intake", "POST /v1/merges/preview", body=pair)
     if not as_json:
         _tell_preview(seen)
     if not seen.get("possible"):
@@ -163,7 +168,60 @@ def duplicates(
     ]
     output.table(["lead", "may be", "because of", "alike>", "since"], rows, empty="nobody seems to be there twice")
     if rows:
-        output.note("`baton lead merge LEAD MAY_BE --dry-run` shows what would join.")
+        output.note(
+            "`baton lead accept LEAD MAY_BE --dry-run` shows what would join; `baton lead dismiss LEAD MAY_BE` says "
+            "that they are two."
+        )
+
+
+LEAD = Annotated[str, typer.Argument(help="A lead of the list.", metavar="LEAD_ID")]
+MAY_BE = Annotated[str, typer.Argument(help="The lead that it may be.", metavar="MAY_BE_ID")]
+
+
+@app.command()
+def accept(
+    ctx: typer.Context, lead: LEAD, may_be: MAY_BE, *, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False
+) -> None:
+    """Accept a proposal of `baton lead duplicates`: merge the two, the older one stays canonical.
+
+    Example: `baton lead accept 01a05f11-… 01a05c06-… --dry-run`
+    """
+    proposal = _proposal(ctx, lead, may_be)
+    reason = "same_key" if proposal.get("kind") == "keys" else "same_company_and_name"
+    _merge(
+        ctx, str(proposal["from_lead_id"]), str(proposal["into_lead_id"]), reason=reason, dry_run=dry_run, yes=yes,
+        as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def dismiss(ctx: typer.Context, lead: LEAD, may_be: MAY_BE, *, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Dismiss a proposal of `baton lead duplicates`: they are two persons, and are not proposed again.
+
+    Example: `baton lead dismiss 01a05f11-… 01a05c06-…`
+    """
+    proposal = _proposal(ctx, lead, may_be)
+    if dry_run:
+        if as_json:
+            output.json_value(proposal)
+        else:
+            output.line("would be dismissed; nothing was changed")
+        return
+    pair = {name: proposal[name] for name in ("from_lead_id", "into_lead_id")}
+    done = _write(ctx, "/v1/merge-proposals/dismiss", pair)
+    if as_json:
+        output.json_value(pair | done)
+    else:
+        output.line("dismissed: they stay two leads")
+
+
+def _proposal(ctx: typer.Context, lead: str, may_be: str) -> dict[str, Any]:
+    """The open proposal between two leads, whichever is named first. Raises Failed when there is none."""
+    found = pages(settings_of(ctx), "lead-intake", "/v1/merge-proposals", limit=1_000, lead_id=lead)
+    for proposal in found:
+        if {proposal.get("from_lead_id"), proposal.get("into_lead_id")} == {lead, may_be}:
+            return proposal
+    raise Failed("there is no open proposal between these leads", "`baton lead duplicates` lists them.")
 
 
 def _write(ctx: typer.Context, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from baton_cli.output import DryRun, Failed, Json, items_of, when
 from baton_cli.settings import Settings
 
 app = typer.Typer(name="receipts", no_args_is_help=True, help="What became of every delivery.")
-OUTCOMES = ("created", "matched", "touch_only", "duplicate", "refused", "quarantined", "pending", "test")
+OUTCOMES = ("created", "matched", "touch_only", "updated", "duplicate", "refused", "quarantined", "pending", "test")
 POLL_S = 0.3
 
 Source = Annotated[str | None, typer.Option(help="Only of this source.")]

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import io
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -447,6 +449,66 @@ def test_duplicates_are_listed(baton, stub):
     stub.answers["GET /v1/merge-proposals"] = {"items": [item]}
     assert "93" in baton("lead", "duplicates").out
     assert baton("lead", "duplicates", "--json").json == [item]
+
+
+PROPOSAL = {"from_lead_id": "b", "into_lead_id": "a", "kind": "alike", "score": 93, "state": "open"}
+
+
+@pytest.mark.parametrize("words", [("a", "b"), ("b", "a")])
+def test_an_accepted_proposal_is_merged_into_the_older_lead_whichever_is_named_first(baton, stub, words):
+    stub.answers["GET /v1/merge-proposals"] = {"items": [{**PROPOSAL, "into_lead_id": "c"}, PROPOSAL]}
+    stub.answers["POST /v1/merges/preview"] = PREVIEW
+    stub.answers["POST /v1/merges"] = (201, {"id": "m1"})
+    assert baton("lead", "accept", *words, "--dry-run").code == 0
+    assert stub.to("POST /v1/merges") == []
+    said = baton("lead", "accept", *words, "--yes", "--json")
+    assert (said.code, said.json) == (0, {"id": "m1"})
+    [asked] = stub.to("POST /v1/merges")
+    assert asked.json == {"from_lead_id": "b", "into_lead_id": "a", "reason": "same_company_and_name"}
+
+
+def test_what_was_not_proposed_is_neither_accepted_nor_dismissed(baton, stub):
+    stub.answers["GET /v1/merge-proposals"] = {"items": [PROPOSAL | {"from_lead_id": "c"}]}
+    for verb in ("accept", "dismiss"):
+        said = baton("lead", verb, "a", "b")
+        assert said.code == 1
+        assert "no open proposal" in said.err
+    assert {a.method for a in stub.asked} == {"GET"}
+
+
+def test_a_proposal_is_dismissed(baton, stub):
+    stub.answers["GET /v1/merge-proposals"] = {"items": [PROPOSAL]}
+    stub.answers["POST /v1/merge-proposals/dismiss"] = {"dismissed": 1}
+    assert "nothing was changed" in baton("lead", "dismiss", "a", "b", "--dry-run").out
+    said = baton("lead", "dismiss", "a", "b", "--json")
+    assert said.json == {"from_lead_id": "b", "into_lead_id": "a", "dismissed": 1}
+    [asked] = stub.to("POST /v1/merge-proposals/dismiss")
+    assert asked.json == {"from_lead_id": "b", "into_lead_id": "a"}
+    assert asked.headers["idempotency-key"]
+
+
+def test_shared_keys_are_listed(baton, stub):
+    stub.answers["GET /v1/shared-keys"] = {"items": ["email:info@example.com", "phone:+74950000001"]}
+    assert "+74950000001" in baton("shared-key", "list").out
+    assert baton("shared-key", "list", "--json").json == ["email:info@example.com", "phone:+74950000001"]
+
+
+@pytest.mark.parametrize(("verb", "is_shared"), [("add", True), ("remove", False)])
+def test_a_shared_key_comes_from_standard_input_and_is_repeated_nowhere(baton, stub, monkeypatch, verb, is_shared):
+    def said_with(text, *words):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        return baton("shared-key", verb, *words)
+
+    noted = {"kind": "email", "shared": is_shared, "added_by": "key:1", "added_at": "2026-01-05T08:00:00Z"}
+    stub.answers["POST /v1/shared-keys"] = noted
+    dry = said_with("info@example.com\n", "email", "--dry-run")
+    assert (dry.code, stub.asked) == (0, [])
+    said = said_with("info@example.com\n", "email", "--json")
+    assert said.json == noted
+    assert stub.asked[0].json == {"kind": "email", "value": "info@example.com", "shared": is_shared}
+    assert "info@" not in dry.out + dry.err + said.out + said.err
+    assert said_with("\n", "email").code == 2
+    assert said_with("1\n", "fax").code == 2
 
 
 META = {

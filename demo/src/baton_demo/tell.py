@@ -223,7 +223,10 @@ async def _revenue(client: Client, console: Console) -> None:
 
 async def _receipts(client: Client) -> Group:
     balance = await client.get("lead-intake", "/v1/receipts/balance")
-    outcomes = ("created", "matched", "touch_only", "duplicate", "refused", "quarantined", "pending", "test")
+    outcomes = (
+        *("created", "matched", "touch_only", "updated", "duplicate"),
+        *("refused", "quarantined", "pending", "test"),
+    )
     shown = ("source", "entries", *(o.replace("_", " ") for o in outcomes))
     rows = table(*shown, numbers=shown[1:])
     total = {name: sum(one[name] for one in balance["items"]) for name in ("entries", *outcomes)}

@@ -33,7 +33,7 @@ TOPICS: Mapping[str, Topic] = {
         partitions=12,
         config={'cleanup.policy': 'delete', 'retention.ms': '-1', 'max.message.bytes': '1048576'},
         restricted=False,
-        events=(lead_pb2.LeadCreated, lead_pb2.TouchRecorded, channels_pb2.TouchRegrouped, channels_pb2.ChannelRulesChanged, channels_pb2.ChannelRulesRestated, lead_pb2.LeadMerged, lead_pb2.LeadUnmerged, accounts_pb2.LeadAccountChanged,),
+        events=(lead_pb2.LeadCreated, lead_pb2.TouchRecorded, lead_pb2.LeadUpdated, channels_pb2.TouchRegrouped, channels_pb2.ChannelRulesChanged, channels_pb2.ChannelRulesRestated, lead_pb2.LeadMerged, lead_pb2.LeadUnmerged, accounts_pb2.LeadAccountChanged,),
     ),
     'baton.account.v1': Topic(
         name='baton.account.v1',

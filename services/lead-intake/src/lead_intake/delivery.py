@@ -20,6 +20,7 @@ class Outcome(StrEnum):
     CREATED = "created"
     MATCHED = "matched"
     TOUCH_ONLY = "touch_only"
+    UPDATED = "updated"
     DUPLICATE = "duplicate"
     REFUSED = "refused"
     QUARANTINED = "quarantined"
@@ -98,7 +99,8 @@ class Inquiry:
     reason code when the entry itself, not the whole body, cannot be taken. `continues` is the key of the entry that
     this one carries on (a booking that was moved): what it does not say of its origin, that one said. `lookup` says
     that the provider told of the entry without its contents. `forgets` is the key of an entry whose person is to be
-    forgotten. `visit` says that a tracker tells of it, so that it need not name anybody.
+    forgotten. `visit` says that a tracker tells of it, so that it need not name anybody. `update` says that
+    something is told of a known person without any contact with marketing: it makes neither a lead nor a touch.
     """
 
     key: str
@@ -112,6 +114,7 @@ class Inquiry:
     lookup: Lookup | None = None
     forgets: str = ""
     visit: Visit | None = None
+    update: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ here, before the first attempt, so that a repeat writes the same rows.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from baton.lead.v1.contact_pb2 import ClickId, Consent, ContactChanged
@@ -18,9 +18,10 @@ from lead_intake import features, normalise
 from lead_intake.accounts.keys import account_keys
 from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source, Visit
+from lead_intake.erasing.mention import mentions_of
 from lead_intake.identity.keys import DEFAULT, keys_of, rules_of
 from lead_intake.spam import suspicion
-from lead_intake.touches import Origin, origin_of
+from lead_intake.touches import NOWHERE, Origin, origin_of
 
 LONGEST_KEY = 1_000
 """Google's lead ids may be that long."""
@@ -47,6 +48,8 @@ class Person:
     """Never makes a lead: without one the entry is refused."""
     record_key: str = ""
     """The identity key of a CRM's record: where it is known, the record is told again, and that is no touch."""
+    quiet: bool = False
+    """No contact with marketing: of a known person it is no touch."""
     fact: DealImported | FeedbackImported | None = None
     """Told of the lead in place of a touch."""
     account_keys: tuple[str, ...] = ()
@@ -57,13 +60,21 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """What a tracker's entry tells of somebody it does not name; without `origin` only that the keys are one's."""
+    """What a tracker's entry tells of somebody it does not name.
+
+    Without `origin` it is no touch: only that the keys are one's, and what else was told of the person.
+    """
 
     visitors: tuple[str, ...]
     origin: Origin | None
     touch_id: str
     touch_event: str
     contact_event: str
+    features: LeadFeatures = field(default_factory=LeadFeatures)
+    consent_told: bool | None = None
+    contact: ContactChanged = field(default_factory=ContactChanged)
+    mentions: tuple[int, ...] = ()
+    """Addresses and numbers in the body it came in, hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,8 @@ class Delivery:
     request: bytes | None = None
     imported: bool = False
     """Of the past: its events say so, and travel on the lane that never delays the others."""
+    handed_in: datetime | None = None
+    """When its export was: who was forgotten since is not brought back by it."""
 
 
 def delivery_of(
@@ -119,6 +132,12 @@ def delivery_of(
         elif key == inquiry.fields.get("phone"):
             key = "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         entries.append(entry_of(inquiry, source, key=key, received_at=incoming.received_at))
+    if any(e.visitor is not None and e.visitor.origin is not None for e in entries):
+        mentions = mentions_of(body)
+        if mentions:
+            entries = [
+                e if e.visitor is None else replace(e, visitor=replace(e.visitor, mentions=mentions)) for e in entries
+            ]
     return Delivery(
         receipt_id=new_id(),
         source_id=source.id,
@@ -165,7 +184,7 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
     visitors = visitors_of(inquiry, source)
     if inquiry.visit is not None and visitors and not told.get("email") and not told.get("phone"):
         # A cookie alone makes nobody a lead, whatever the source identifies people by.
-        return Entry(key, at, visitor=_visitor(inquiry, source, inquiry.visit, visitors=visitors))
+        return Entry(key, at, visitor=_visitor(inquiry, source, inquiry.visit, visitors=visitors, received_at=at))
     origin = origin_of(inquiry, kind=_kind(inquiry, source), rules=source.rules)
     derived = features.derive(inquiry, source, email=email, phone=phone, phone_country=country, channel=origin.channel)
     identities = keys_of(
@@ -199,6 +218,8 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
             touch_event=new_id(),
             contact_event=new_id(),
             visitors=visitors,
+            only_known=inquiry.update,
+            quiet=inquiry.update or (inquiry.visit is not None and not inquiry.visit.touch),
             account_keys=company,
             account_id=new_id() if company else "",
             account_event=new_id() if company else "",
@@ -222,9 +243,24 @@ def visitors_of(inquiry: Inquiry, source: Source) -> tuple[str, ...]:
     return tuple(key for key in keys if key)
 
 
-def _visitor(inquiry: Inquiry, source: Source, visit: Visit, *, visitors: tuple[str, ...]) -> Visitor:
-    origin = origin_of(inquiry, kind=_kind(inquiry, source), rules=source.rules) if visit.touch else None
-    return Visitor(visitors, origin, touch_id=new_id(), touch_event=new_id(), contact_event=new_id())
+def _visitor(
+    inquiry: Inquiry, source: Source, visit: Visit, *, visitors: tuple[str, ...], received_at: datetime
+) -> Visitor:
+    if visit.touch:
+        origin = origin_of(inquiry, kind=_kind(inquiry, source), rules=source.rules)
+        return Visitor(visitors, origin, touch_id=new_id(), touch_event=new_id(), contact_event=new_id())
+    derived = features.derive(inquiry, source, email="", phone="", phone_country="", channel="")
+    at = inquiry.occurred_at or received_at
+    return Visitor(
+        visitors,
+        None,
+        touch_id=new_id(),
+        touch_event=new_id(),
+        contact_event=new_id(),
+        features=derived,
+        consent_told=features.consent(inquiry.fields.get("consent_marketing", "")),
+        contact=contact_of(inquiry, NOWHERE, email="", phone="", at=at, derived=derived),
+    )
 
 
 def _kind(inquiry: Inquiry, source: Source) -> str:

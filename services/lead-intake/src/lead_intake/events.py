@@ -14,6 +14,7 @@ from baton.lead.v1.lead_pb2 import (
     LeadFeatures,
     LeadMerged,
     LeadUnmerged,
+    LeadUpdated,
     TouchKind,
     TouchRecorded,
 )
@@ -62,6 +63,23 @@ def touch_recorded(
         origin, touch_id=p.touch_id, lead_id=lead_id, sequence=sequence, source_id=d.source_id, provider=d.provider,
         at=e.occurred_at, features=features, imported=d.imported, account_id=account_id,
     )  # fmt: skip
+    return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
+
+
+def lead_updated(
+    d: Delivery, e: Entry, p: Person | Visitor, *, lead_id: str, sequence: int, features: LeadFeatures, account_id: str
+) -> Event:
+    body = LeadUpdated(
+        lead_id=lead_id,
+        sequence=sequence,
+        occurred_at=stamp(e.occurred_at),
+        source_id=d.source_id,
+        provider=d.provider,
+        receipt_id=d.receipt_id,
+        imported=d.imported,
+        account_id=account_id,
+    )
+    body.features.CopyFrom(features)
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
 
 
@@ -197,7 +215,7 @@ def fact_imported(d: Delivery, e: Entry, p: Person, fact: DealImported | Feedbac
 
 
 def _event(
-    body: LeadCreated | TouchRecorded | ContactChanged | DealImported | FeedbackImported,
+    body: LeadCreated | TouchRecorded | LeadUpdated | ContactChanged | DealImported | FeedbackImported,
     d: Delivery,
     *,
     key: str,

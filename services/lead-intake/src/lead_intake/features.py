@@ -86,6 +86,27 @@ def merged(known: LeadFeatures, told: LeadFeatures, *, consent_told: bool | None
     return result
 
 
+def told_on(known: LeadFeatures, told: LeadFeatures, *, consent_told: bool | None, newer: bool) -> LeadFeatures:
+    """The features after something was told of a known person that was no contact with marketing.
+
+    Where the lead came from stays what it was; `known` itself is returned when nothing is new. What is older than what
+    is known only fills what is empty.
+    """
+    own = LeadFeatures()
+    own.CopyFrom(told)
+    for name in ("channel", "provider", "source_id", "form_id"):
+        own.ClearField(name)
+    if newer:
+        result = merged(known, own, consent_told=consent_told)
+    else:
+        result = merged(own, known, consent_told=known.consent_marketing)
+    version, result.tables_version = max(known.tables_version, told.tables_version), known.tables_version
+    if result == known:
+        return known
+    result.tables_version = version
+    return result
+
+
 def email_kind(email: str) -> str:
     """The kind: business | free | role | disposable, "" without an address."""
     if not email:

@@ -18,7 +18,9 @@ from lead_intake.delivery import Reply, Source
 
 _STYLE = """
 :root{color-scheme:light dark;font:18px/1.5 system-ui,sans-serif}
+html{background:#fff;color:#1a1a1a}
 body{margin:0 auto;max-width:34rem;padding:1rem}
+a{color:#0b5394;display:inline-block;padding:.6rem 0}
 h1{font-size:1.5rem;margin:.5rem 0 1rem}
 label{display:block;font-weight:600;margin-top:1rem}
 input,textarea,button{box-sizing:border-box;font:inherit;padding:.6rem;width:100%;border:2px solid GrayText;
@@ -29,6 +31,7 @@ outline-offset:2px}
 .box input{width:1.5rem;height:1.5rem}
 button{margin-top:1.5rem;background:#0b5394;border-color:#0b5394;color:#fff;font-weight:600;min-height:3rem}
 .note{border-left:.4rem solid;padding:.5rem 1rem}
+@media (prefers-color-scheme:dark){html{background:#121212;color:#eee}a{color:#9ecbff}}
 """
 # Without the script the server says the same after the post.
 _SCRIPT = """

@@ -8,7 +8,7 @@ then row locks in the order of the ids, then writes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -31,11 +31,16 @@ from lead_intake.erasing.cut import without
 from lead_intake.fetching.note import note
 from lead_intake.identity.keys import name_digest
 from lead_intake.identity.shared import Sighting, note_names
+from lead_intake.importing.wait import FORGOTTEN, WAITS, forgotten_keys
 from lead_intake.ledger.store import keep_requests
 from lead_intake.tracking import store as tracking
 
 if TYPE_CHECKING:
     from lead_intake.app import App
+
+
+TOLD_ON = "told_on"
+"""The reason of an entry that is an update and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class Writes:
     links: dict[str, str] = field(default_factory=dict)
     visits: list[tracking.WaitingVisit] = field(default_factory=list)
     accounts: Accounts = field(default_factory=Accounts)
+    forgotten: Set[str] = frozenset()
+    """Identity keys of persons who were forgotten since the export was handed in."""
 
 
 async def receive(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) -> list[Result]:
@@ -105,8 +112,11 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
     failpoint("intake.after_reads")
     accounts = await follow.accounts_of(tx, [p for _, _, p in opened])
 
+    handed_in = min((d.handed_in for d in deliveries if d.handed_in is not None), default=None)
+    gone_keys = set() if handed_in is None else await forgotten_keys(tx, app, identities, handed_in=handed_in)
+
     # 4. Pure from here: no clock, no database.
-    writes = Writes(leads, persons, firsts, visitors=visitors, accounts=accounts)
+    writes = Writes(leads, persons, firsts, visitors=visitors, forgotten=gone_keys, accounts=accounts)
     settled = [[settle(d, e, writes) for e in d.entries] for d in deliveries]
 
     # 5. One statement for all that is new, one for what has changed.
@@ -163,12 +173,20 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
         writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.PENDING, None)
         return Settled(Outcome.PENDING, e.reason)
 
+    if d.handed_in is not None and not writes.forgotten.isdisjoint(p.identities):
+        # Kept by its key, so that the same export handed in again finds it.
+        writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.REFUSED, None)
+        return Settled(Outcome.REFUSED, FORGOTTEN)
     met = list(dict.fromkeys(writes.persons[key] for key in p.identities if key in writes.persons))
     if p.only_known and (not met or met[0] not in writes.leads):
-        return Settled(Outcome.REFUSED, "unknown_lead")
+        if p.fact is not None:
+            writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.PENDING, None)
+            return Settled(Outcome.PENDING, WAITS)
+        return Settled(Outcome.REFUSED, "nobody_known" if p.quiet else "unknown_lead")
     if p.fact is not None:
         return _fact_told(d, e, p, writes.leads[met[0]], writes)
-    again = p.record_key in writes.persons
+    # Told again by its record, or by who tells of no contact: of a known person that is no touch.
+    quiet = p.quiet or p.record_key in writes.persons
     person_id = met[0] if met else p.person_id
     for other in met[1:]:
         low, high = sorted((person_id, other))
@@ -186,6 +204,8 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     known = writes.leads.get(person_id)
     if known is not None:
         writes.sightings += _other_name(p, known, at=d.received_at)
+        if quiet:
+            return _told_on(d, e, p, known, writes, account_id=account_id)
     if known is None:
         lead = _created(d, e, p, person_id, writes, account_id=account_id)
         outcome, contact_told = Outcome.CREATED, True
@@ -193,19 +213,50 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
         lead, moved = known, _moved(d, e, p, known, account_id=account_id, writes=writes)
         outcome, contact_told = _matched(e, p, lead)
         outcome = Outcome.MATCHED if moved and outcome is Outcome.TOUCH_ONLY else outcome
-    if again and outcome is Outcome.TOUCH_ONLY:
-        outcome = Outcome.DUPLICATE
-    if not again:
-        lead.sequence += 1
-        writes.touches.append(
-            store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin)
+    lead.sequence += 1
+    writes.touches.append(
+        store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin)
+    )
+    writes.events.append(
+        events.touch_recorded(
+            d,
+            e,
+            p,
+            origin=p.origin,
+            lead_id=lead.id,
+            sequence=lead.sequence,
+            features=lead.features,
+            account_id=lead.account_id,
         )
+    )
+    if contact_told:
+        _contact_told(d, e, p, lead, writes)
+    writes.changed[lead.id] = lead
+    writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, outcome, lead.id)
+    return Settled(outcome, "", lead.id)
+
+
+def _told_on(
+    d: Delivery, e: Entry, who: Person | Visitor, lead: store.Lead, writes: Writes, *, account_id: str = ""
+) -> Settled:
+    """Take in what is told of a known person without a touch; what tells nothing new is a duplicate."""
+    newer = e.occurred_at >= lead.told_at
+    told = features.told_on(lead.features, who.features, consent_told=who.consent_told, newer=newer)
+    whole = contact.merged(lead.contact, who.contact, newer=newer)
+    contact_told = whole != lead.contact
+    moved = isinstance(who, Person) and _moved(d, e, who, lead, account_id=account_id, writes=writes)
+    if told is lead.features and not contact_told and not moved:
+        # It brings no touch by which its body is found when the person is forgotten; as a repeat it is found.
+        return Settled(Outcome.DUPLICATE, "", lead.id)
+    lead.told_at = max(lead.told_at, e.occurred_at)
+    if told is not lead.features:
+        lead.features = told
+        lead.sequence += 1
         writes.events.append(
-            events.touch_recorded(
+            events.lead_updated(
                 d,
                 e,
-                p,
-                origin=p.origin,
+                who,
                 lead_id=lead.id,
                 sequence=lead.sequence,
                 features=lead.features,
@@ -213,15 +264,19 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
             )
         )
     if contact_told:
-        lead.contact_sequence += 1
-        lead.contact = contact.stamped(
-            lead.contact, lead_id=lead.id, person_id=person_id, sequence=lead.contact_sequence, at=lead.told_at
-        )
-        writes.events.append(events.contact_changed(d, p, lead.contact, at=e.occurred_at))
+        lead.contact = whole
+        _contact_told(d, e, who, lead, writes)
     writes.changed[lead.id] = lead
-    if outcome is not Outcome.DUPLICATE:
-        writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, outcome, lead.id)
-    return Settled(outcome, "", lead.id)
+    writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.UPDATED, lead.id)
+    return Settled(Outcome.UPDATED, TOLD_ON, lead.id)
+
+
+def _contact_told(d: Delivery, e: Entry, who: Person | Visitor, lead: store.Lead, writes: Writes) -> None:
+    lead.contact_sequence += 1
+    lead.contact = contact.stamped(
+        lead.contact, lead_id=lead.id, person_id=lead.person_id, sequence=lead.contact_sequence, at=lead.told_at
+    )
+    writes.events.append(events.contact_changed(d, who, lead.contact, at=e.occurred_at))
 
 
 def _visited(d: Delivery, e: Entry, v: Visitor, writes: Writes) -> Settled:
@@ -235,7 +290,7 @@ def _visited(d: Delivery, e: Entry, v: Visitor, writes: Writes) -> Settled:
         writes.visits.append(
             tracking.WaitingVisit(
                 v.touch_id, d.receipt_id, ordinal, d.source_id, d.provider, e.occurred_at, d.received_at, v.visitors,
-                v.origin,
+                v.origin, v.mentions,
             )
         )  # fmt: skip
         writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.TOUCH_ONLY, None)
@@ -246,8 +301,7 @@ def _visited(d: Delivery, e: Entry, v: Visitor, writes: Writes) -> Settled:
         if key not in writes.visitors:
             writes.visitors[key] = writes.links[key] = person_id
     if v.origin is None:
-        # It brings no touch by which its body is found when the person is forgotten; as a repeat it is found.
-        return Settled(Outcome.DUPLICATE, "", lead.id)
+        return _told_on(d, e, v, lead, writes)
     lead.sequence += 1
     writes.touches.append(
         store.Touch(v.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, v.origin)

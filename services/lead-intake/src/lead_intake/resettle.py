@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
+from baton_kit.outbox import Lane
 from lead_intake import store
 from lead_intake.accounts import follow
 from lead_intake.delivery import Outcome
@@ -38,7 +39,7 @@ class Again:
     entry: Entry
 
 
-async def resettle(tx: Tx, app: App, again: Sequence[Again]) -> list[Settled | None]:
+async def resettle(tx: Tx, app: App, again: Sequence[Again], *, lane: Lane = Lane.LIVE) -> list[Settled | None]:
     """Decide the entries anew and tell how each ended; None where it was settled before.
 
     The caller holds whatever says that it may do so (the job's row); locks are taken in the order of `receive`.
@@ -99,7 +100,7 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again]) -> list[Settled | N
     if rows:
         await store.update_entries(tx, rows)
     failpoint("resettle.before_outbox")
-    await app.outbox.append(tx, writes.events)
+    await app.outbox.append(tx, writes.events, lane=lane)
     return ended
 
 

@@ -23,6 +23,7 @@ class IntakeSettings(ServiceSettings):
     Visits of somebody who is never identified are kept `anonymous_days`. A tracking source may send
     `tracking_a_second` events in the long run, and ten times as many at once.
     An address or number that comes with more than `shared_key_names` names within `shared_key_days` is shared.
+    A deal or answer of an export waits `import_wait_days` for the lead that it names.
     """
 
     public_url: str = "http://127.0.0.1:8100"
@@ -44,6 +45,7 @@ class IntakeSettings(ServiceSettings):
     import_max_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
     """The largest export that is taken in."""
     import_poll_seconds: float = Field(default=1.0, gt=0, le=60)
+    import_wait_days: int = Field(default=30, ge=1, le=365)
     """How often the worker looks for exports that were handed in."""
 
     @model_validator(mode="after")

@@ -104,7 +104,7 @@ async def known(
         FROM unnest($1::text[], $2::text[]) AS k (source_id, key), LATERAL (
             SELECT receipt_id, outcome, lead_id FROM receipt_entry
             WHERE source_id = k.source_id AND key = k.key
-              AND outcome IN ('created', 'matched', 'touch_only', 'pending')
+              AND (outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending') OR reason = 'forgotten')
             LIMIT 1
         ) AS e
         UNION ALL

@@ -23,7 +23,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from baton_kit.forgotten import add_forgotten_table
 from baton_kit.tables import add_edges_table, add_kit_tables
@@ -108,17 +108,24 @@ receipt_entry = Table(
     Column("first_receipt_id", UUID(as_uuid=False)),
     PrimaryKeyConstraint("receipt_id", "ordinal", name="receipt_entry_pkey"),
     Index(
-        "receipt_entry_once",
+        "receipt_entry_taken",
         "source_id",
         "key",
         unique=True,
-        postgresql_where=text("outcome IN ('created', 'matched', 'touch_only', 'pending')"),
+        postgresql_where=text(
+            "outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending') OR reason = 'forgotten'"
+        ),
     ),
-    Index("receipt_entry_repeats", "lead_id", postgresql_where=text("outcome = 'duplicate'")),
+    Index("receipt_entry_touchless", "lead_id", postgresql_where=text("outcome IN ('duplicate', 'updated')")),
     Index(
-        "receipt_entry_leadless",
+        "receipt_entry_unread",
         "receipt_id",
-        postgresql_where=text("lead_id IS NULL AND outcome <> 'refused'"),
+        postgresql_where=text("lead_id IS NULL AND outcome IN ('quarantined', 'pending', 'test')"),
+    ),
+    Index(
+        "receipt_entry_of_nobody",
+        "first_receipt_id",
+        postgresql_where=text("lead_id IS NULL AND outcome = 'duplicate'"),
     ),
 )
 """One row an entry with its outcome; the partial unique index is what makes a repeat a repeat."""
@@ -230,6 +237,8 @@ visit = Table(
     Column("anonymous_key", Text, nullable=False),
     Column("user_key", Text, nullable=False),
     Column("origin", Text, nullable=False),
+    Column("mentions", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Index("visit_mentions", "mentions", postgresql_using="gin", postgresql_where=text("mentions <> '{}'")),
     Index("visit_anonymous", "anonymous_key", postgresql_where=text("anonymous_key <> ''")),
     Index("visit_user", "user_key", postgresql_where=text("user_key <> ''")),
     Index("visit_received", "received_at"),
@@ -453,10 +462,10 @@ receipt_request = Table(
 """What a repair needs beside the body: method, address and headers, sealed; of an unproven sender also the body."""
 
 Index(
-    "receipt_entry_apart",
+    "receipt_entry_rare",
     receipt_entry.c.outcome,
     receipt_entry.c.receipt_id,
-    postgresql_where=text("outcome IN ('duplicate', 'refused', 'quarantined', 'pending', 'test')"),
+    postgresql_where=text("outcome IN ('updated', 'duplicate', 'refused', 'quarantined', 'pending', 'test')"),
 )
 
 ledger_hour = Table(
@@ -472,6 +481,7 @@ ledger_hour = Table(
             "created",
             "matched",
             "touch_only",
+            "updated",
             "duplicate",
             "refused",
             "quarantined",
@@ -576,6 +586,36 @@ import_error = Table(
     PrimaryKeyConstraint("import_id", "record", name="import_error_pkey"),
 )
 """A row that was not taken: its number, why, and the column to blame; never what stands there."""
+
+import_waiting = Table(
+    "import_waiting",
+    metadata,
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("import_id", UUID(as_uuid=False), nullable=False),
+    Column("record", BigInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("fact", LargeBinary, nullable=False),
+    Column("digests", ARRAY(LargeBinary), nullable=False),
+    _time("occurred_at"),
+    _time("received_at"),
+    Column("lead_id", UUID(as_uuid=False)),
+    PrimaryKeyConstraint("receipt_id", "ordinal", name="import_waiting_pkey"),
+    Index("import_waiting_digests", "digests", postgresql_using="gin", postgresql_where=text("lead_id IS NULL")),
+    Index("import_waiting_found", "receipt_id", "ordinal", postgresql_where=text("lead_id IS NOT NULL")),
+    Index("import_waiting_age", "received_at"),
+)
+"""Deals and answers whose lead is not there yet: `digests` stand for the lead's keys, and the fact names no person."""
+
+import_forgotten = Table(
+    "import_forgotten",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    _time("noted_at"),
+)
+"""Keys (as digests) of persons who were forgotten while exports were under way, until those are through."""
 
 import_trial = Table(
     "import_trial",

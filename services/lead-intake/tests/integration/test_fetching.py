@@ -430,6 +430,43 @@ async def test_a_contact_of_hubspot_is_looked_up_once_for_all_that_one_form_chan
     assert (contact.first_name, contact.company_name) == ("Anna", "Labs")
 
 
+async def test_a_changed_contact_of_hubspot_is_an_update_of_who_is_known_and_nobody_otherwise(
+    fetching: Fetching,
+) -> None:
+    await fetching.given("hubspot")
+    leads = fetching.providers.leads
+    leads["332507367156"] = {"email": "anna@example.com", "firstname": "Anna", "numberofemployees": "20"}
+    await fetching.push("hubspot", hubspot_events({}))
+    await fetching.work()
+    before = len(await fetching.intake.outbox())
+    leads["332507367156"] |= {"numberofemployees": "300", "jobtitle": "CFO"}
+    leads["7"] = {"email": "unknown@example.com"}
+    at = 1772438500000
+    changed = {"subscriptionType": "contact.propertyChange", "occurredAt": at}
+    body = hubspot_events(
+        changed | {"propertyName": "numberofemployees", "eventId": 2},
+        changed | {"propertyName": "jobtitle", "eventId": 3},
+        changed | {"propertyName": "jobtitle", "eventId": 4, "objectId": 7},
+        changed | {"propertyName": "lifecyclestage", "eventId": 5},
+        changed | {"propertyName": "jobtitle", "eventId": 6, "occurredAt": at + 5_000},
+    )
+    await fetching.push("hubspot", body)
+    assert [outcome for outcome, _ in await fetching.entries()][1:] == [
+        "pending", "duplicate", "pending", "refused", "pending",
+    ]  # fmt: skip
+    await fetching.work()
+    assert (await fetching.entries())[1:] == [
+        ("updated", "told_on"), ("duplicate", ""), ("refused", "nobody_known"), ("refused", "not_an_inquiry"),
+        ("duplicate", ""),
+    ]  # fmt: skip
+    updated, contact = (await fetching.intake.outbox())[before:]
+    assert (updated.type.rpartition(".")[2], updated.body.provider) == ("LeadUpdated", "hubspot")
+    assert (updated.body.features.employees, updated.body.features.job_level) == (250, "c_level")
+    assert contact.body.job_title == "CFO"
+    assert len(await fetching.intake.fetch("SELECT FROM touch")) == 1
+    assert len(await fetching.intake.fetch("SELECT FROM lead")) == 1
+
+
 async def test_a_source_of_whole_leads_asks_for_no_token_until_something_must_be_looked_up(fetching: Fetching) -> None:
     await fetching.given("hubspot", token=None)
     assert (await fetching.source("hubspot"))["fetching"] is None

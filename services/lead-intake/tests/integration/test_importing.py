@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from import_words import (
 from baton_kit.testing import SEAL_KEY, Harness
 from lead_intake.app import App
 from lead_intake.importing import run
+
+_DEALS = "Deal ID,Contact,Stage,Amount,Opened,Closed"
 
 
 async def numbers(h: Harness[App]) -> dict[str, int]:
@@ -79,13 +82,30 @@ async def test_rows_that_are_here_already_are_duplicates_whatever_file_brings_th
     await balanced(intake)
 
 
-async def test_a_record_that_changed_is_matched_and_no_second_touch(intake: Harness[App]) -> None:
+async def test_a_record_that_changed_is_an_update_and_no_second_touch(intake: Harness[App]) -> None:
     await imported(intake, LEADS, leads(1))
     changed = leads(1).replace(b"Person 1", b"Persona 1")
-    assert (await imported(intake, LEADS, changed))["counts"] == {"matched": 1}
+    assert (await imported(intake, LEADS, changed))["counts"] == {"updated": 1}
     assert (await numbers(intake))["touch"] == 1
+    assert "LeadUpdated" not in await told(intake), "a name is no feature"
     [contact] = await intake.fetch("SELECT data FROM contact")
     assert b"Persona 1" in contact["data"]
+
+
+async def test_newer_features_of_a_record_are_told_once_on_the_bulk_lane(intake: Harness[App]) -> None:
+    layout = {**LEADS, "columns": {**LEADS["columns"], "employees": "Campaign"}}
+    await imported(intake, layout, leads(2))
+    before = [e.body for e in await intake.new_events() if e.type.endswith("TouchRecorded")]
+    larger = leads(2).replace(b"02.03.2024,", b"02.03.2024,300")
+    assert (await imported(intake, layout, larger))["counts"] == {"updated": 1, "duplicate": 1}
+    [updated] = [e for e in await intake.new_events() if e.type.endswith("LeadUpdated")]
+    assert (updated.body.features.employees, updated.body.imported, updated.body.provider) == (250, True, "import")
+    [touch] = [t for t in before if t.lead_id == updated.key == updated.body.lead_id]
+    assert updated.body.sequence == touch.sequence + 1
+    assert updated.body.features.channel == touch.features.channel
+    assert (await imported(intake, layout, larger + b"\n"))["counts"] == {"duplicate": 2}
+    assert [e for e in await intake.new_events() if e.type.endswith("LeadUpdated")] == []
+    await balanced(intake)
 
 
 async def test_files_are_joined_by_the_id_of_the_crm(intake: Harness[App]) -> None:
@@ -164,6 +184,136 @@ async def test_the_corrected_file_takes_what_was_refused(intake: Harness[App]) -
     again = await imported(intake, TOUCHES, touches)
     assert again["counts"] == {"matched": 1}
     assert again["id"] != refused["id"]
+
+
+async def test_a_deal_waits_for_the_file_that_brings_its_lead(intake: Harness[App]) -> None:
+    deals = csv(
+        "Deal ID,Contact,Stage,Amount,Opened,Closed",
+        "1,1,Closed won,10.00,2024-03-05,2024-04-01",
+        "2,2,Closed won,20.00,2024-03-05,2024-04-01",
+        "3,9,Closed won,30.00,2024-03-05,2024-04-01",
+    )
+    answers = csv("Contact,Result,Reason,When", "2,rejected,too_small,2024-03-06T10:00:00Z")
+    waiting = [await imported(intake, DEALS, deals), await imported(intake, FEEDBACK, answers)]
+    assert [one["counts"] for one in waiting] == [{"pending": 3}, {"pending": 1}]
+    assert await errors(intake, waiting[0]["id"]) == [(n, "Contact", "waits_for_lead") for n in (2, 3, 4)]
+    assert await told(intake) == []
+    assert b"crm_id" not in b"".join(r["fact"] for r in await intake.fetch("SELECT fact FROM import_waiting"))
+    again = await imported(intake, DEALS, deals)
+    assert again["counts"] == {"duplicate": 3}, "what waits waits once"
+    assert again["id"] != waiting[0]["id"]
+
+    assert (await imported(intake, LEADS, leads(2)))["counts"] == {"created": 2}
+    assert [(await shown(intake, one["id"]))["counts"] for one in waiting] == [
+        {"matched": 2, "pending": 1},
+        {"matched": 1},
+    ]
+    assert await errors(intake, waiting[0]["id"]) == [(4, "Contact", "waits_for_lead")]
+    events = await intake.new_events()
+    facts = [e for e in events if e.type.endswith(("DealImported", "FeedbackImported"))]
+    lead_of = {e.body.lead_id: e.key for e in events if e.type.endswith("LeadCreated")}
+    assert sorted(getattr(e.body, "crm_deal_id", "") for e in facts) == ["", "1", "2"]
+    assert {e.key for e in facts} == set(lead_of)
+    assert len(await intake.fetch("SELECT FROM import_waiting")) == 1
+    assert (await imported(intake, LEADS, leads(2) + b"\n"))["counts"] == {"duplicate": 2}
+    assert await told(intake) == [], "settled once"
+    await balanced(intake)
+
+
+async def test_a_deal_whose_lead_came_by_another_way_is_taken_when_its_file_comes_again(intake: Harness[App]) -> None:
+    layout = {**DEALS, "columns": {**DEALS["columns"], "lead_id": "Nobody", "email": "Contact"}}
+    deals = csv(
+        "Deal ID,Contact,Nobody,Stage,Amount,Opened,Closed", "1,P1@example.com,,Closed won,10.00,2024-03-05,2024-04-01"
+    )
+    waiting = await imported(intake, layout, deals)
+    assert waiting["counts"] == {"pending": 1}
+    assert await intake.fetch("SELECT FROM import_waiting WHERE position('example'::bytea IN fact) > 0") == []
+    source = {"id": "site", "provider": "generic"}
+    address = (await intake.api.post("/v1/sources", json=source)).json()["webhook_url"]
+    assert intake.public is not None
+    await intake.app.sources.refresh()
+    assert (await intake.public.post(address, json={"email": "p1@example.com"})).status_code == 200
+    assert (await imported(intake, layout, deals))["counts"] == {"duplicate": 1}
+    assert (await shown(intake, waiting["id"]))["counts"] == {"matched": 1}
+    assert (await told(intake))[-1] == "DealImported"
+
+
+async def test_a_deal_that_waited_too_long_is_refused(intake: Harness[App]) -> None:
+    waiting = await imported(intake, DEALS, csv(_DEALS, "1,1,Closed won,10.00,2024-03-05,2024-04-01"))
+    intake.clock.advance(timedelta(days=29))
+    assert await run.advance(intake.app) is None
+    intake.clock.advance(timedelta(days=2))
+    assert await run.advance(intake.app) == 1
+    assert (await shown(intake, waiting["id"]))["counts"] == {"refused": 1}
+    assert await errors(intake, waiting["id"]) == [(2, "", "unknown_lead")]
+    await balanced(intake)
+
+
+@pytest.mark.parametrize("order", ["deals first", "leads first"])
+async def test_a_worker_killed_while_deals_find_their_leads_settles_each_once(
+    intake: Harness[App], tmp_path: Path, order: str
+) -> None:
+    program = tmp_path / "work.py"
+    program.write_text(_WORKER)
+    deals = csv(_DEALS, *(f"{n},{n},Closed won,10.00,2024-03-05,2024-04-01" for n in range(1, 21)))
+    ids = [await handed_in(intake, layout, data) for layout, data in ((DEALS, deals), (LEADS, leads(20)))]
+    environment = os.environ | {
+        "BATON_DATABASE__URL": intake.app.settings.database.url.get_secret_value(),
+        "BATON_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "BATON_SEAL_KEY": SEAL_KEY,
+    }
+    places = ("import.waiting_held", "import.waiting_settled", "resettle.before_outbox")
+    for place in places if order == "deals first" else ("import.waiting_settled:2",):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(program), env=environment | {"BATON_FAILPOINT": place}
+        )
+        ended = await asyncio.wait_for(process.wait(), 60)
+        assert ended in (0, -signal.SIGKILL), place
+    while await run.advance(intake.app, most=10) is not None:
+        pass
+    assert [(await shown(intake, id))["counts"] for id in ids] == [{"matched": 20}, {"created": 20}]
+    assert (await told(intake)).count("DealImported") == 20
+    await balanced(intake)
+
+
+async def test_who_is_forgotten_while_an_export_is_under_way_is_not_brought_back_by_it(intake: Harness[App]) -> None:
+    await imported(intake, LEADS, leads(2), source="first")
+    [lead] = await intake.fetch(
+        "SELECT l.id::text FROM lead l JOIN identity_key k USING (person_id) WHERE key = 'email:p2@example.com'"
+    )
+    waiting = await handed_in(intake, LEADS, leads(4))
+    once = {"Idempotency-Key": "k"}
+    answer = await intake.api.post(f"/v1/leads/{lead['id']}/erase", json={"reason": "person_request"}, headers=once)
+    assert answer.status_code < 300, answer.text
+    assert await intake.fetch("SELECT FROM import_forgotten")
+    while await run.advance(intake.app, most=2) is not None:
+        pass
+    assert (await shown(intake, waiting))["counts"] == {"duplicate": 1, "refused": 1, "created": 2}
+    assert await errors(intake, waiting) == [(3, "", "forgotten")]
+    assert await intake.fetch("SELECT FROM identity_key WHERE key LIKE '%p2@%' OR key LIKE '%0002'") == []
+    assert await intake.fetch("SELECT FROM import_forgotten") == [], "kept no longer than the export"
+
+    # The same export again finds what it left, and so do deals of the one who is gone.
+    assert (await imported(intake, LEADS, leads(4)))["counts"] == {"duplicate": 4}
+    assert len(await intake.fetch("SELECT FROM contact")) == 3
+    await balanced(intake)
+
+
+async def test_a_deal_that_waits_for_who_is_forgotten_is_refused(intake: Harness[App]) -> None:
+    layout = {**DEALS, "columns": {**DEALS["columns"], "lead_id": "Other"}}
+    await imported(intake, LEADS, leads(1))
+    await intake.fetch("DELETE FROM identity_key WHERE key LIKE 'crm_id:%'")
+    deals = csv(_DEALS.replace("Contact", "Other"), "1,1,Closed won,10.00,2024-03-05,2024-04-01")
+    waiting = await imported(intake, layout, deals)
+    assert waiting["counts"] == {"pending": 1}
+    [lead] = await intake.fetch("SELECT id::text, person_id FROM lead")
+    await intake.fetch("INSERT INTO identity_key (key, person_id) VALUES ('crm_id:hubspot:1', $1)", lead["person_id"])
+    once = {"Idempotency-Key": "k"}
+    await intake.api.post(f"/v1/leads/{lead['id']}/erase", json={"reason": "person_request"}, headers=once)
+    while await run.advance(intake.app) is not None:
+        pass
+    assert await errors(intake, waiting["id"]) == [(2, "", "forgotten")]
+    assert "DealImported" not in await told(intake)
 
 
 async def test_a_name_of_a_column_is_no_formula_in_the_errors(intake: Harness[App]) -> None:
@@ -270,13 +420,44 @@ async def test_windows_1251_with_semicolons(intake: Harness[App]) -> None:
     assert "Анна".encode() in contact["data"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("most", [1, 1_000])
+async def test_unicode_text_of_a_spreadsheet_is_taken_row_by_row(
+    intake: Harness[App], encoding: str, most: int
+) -> None:
+    layout = {
+        **LEADS,
+        "encoding": encoding,
+        "delimiter": "\t",
+        "skip": 1,
+        "columns": {"email": "Почта", "full_name": "Имя", "occurred_at": {"column": "Дата", "formats": ["%d.%m.%Y"]}},
+    }
+    rows = [
+        "\ufeffВыгрузка\t\t",
+        "Имя\tПочта\tДата",
+        "Анна \U0001f600\tanna@example.ru\t14.03.2025",
+        "Борис\tboris@example.ru\tвчера",
+        '"Вера\nОрлова"\tvera@example.ru\t15.03.2025',
+    ]
+    data = "\r\n".join(rows).encode(encoding) + b"\r\n\x00\xd8".replace(b"\r\n", "\r\n".encode(encoding))
+    done = await imported(intake, layout, data, most=most)
+    assert done["counts"] == {"created": 2, "refused": 2}
+    assert await errors(intake, done["id"]) == [
+        (4, "Дата", "date"),
+        (6, "", "encoding" if encoding[-2:] == "le" else "column_count"),
+    ]
+    contacts = b"".join(row["data"] for row in await intake.fetch("SELECT data FROM contact"))
+    assert "Анна \U0001f600".encode() in contacts
+    await balanced(intake)
+
+
 EXAMPLES = Path(__file__).parents[4] / "examples/import"
 
 
 @pytest.mark.parametrize(
     ("mapping", "counts"),
     [
-        ("hubspot.yaml", [{"matched": 2}, {"created": 20, "refused": 1}, {"matched": 10, "refused": 1}]),
+        ("hubspot.yaml", [{"matched": 2}, {"created": 20, "refused": 1}, {"matched": 10, "pending": 1}]),
         ("amocrm.yaml", [{"created": 15}, {"matched": 8}]),
     ],
 )

@@ -14,11 +14,12 @@ from baton_kit.db import raw
 from baton_kit.ids import new_id
 from baton_kit.testing import Harness
 from lead_intake.app import App
+from lead_intake.delivery import Outcome
 from lead_intake.ledger import bodies, count, store
 from lead_intake.ledger.hours import hour_of
 
 NOW = datetime.now(UTC)
-OUTCOMES = ("created", "matched", "touch_only", "duplicate", "refused", "quarantined", "pending", "test")
+OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 
 async def given_form(intake: Harness[App], id: str = "form", **more: Any) -> str:

@@ -5,6 +5,8 @@ import time
 from typing import Any
 
 from contact_steps import given_source, send, told
+from import_words import LEADS as EXPORTED
+from import_words import imported, leads
 from intake_samples import BODIES
 
 from baton.lead.v1.contact_pb2 import ContactChanged
@@ -44,6 +46,12 @@ async def test_a_lead_is_found_by_name_company_address_number_and_the_providers_
     assert await search(intake, "112233 ") == ["Anna Petrova"]
     assert await search(intake, "елкина ольга") == ["Ольга Ёлкина"]
     assert await search(intake, "petrova elsewhere") == []
+
+
+async def test_a_lead_of_an_export_is_found_by_its_id_in_the_crm(intake: Harness[App]) -> None:
+    await imported(intake, EXPORTED, leads(1, first=4_712))
+    assert await search(intake, "4712") == ["Person 4712"]
+    assert await search(intake, "47") == []
 
 
 async def test_signs_that_mean_something_to_the_database_mean_nothing_here(intake: Harness[App]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from baton_kit.testing import Harness, client
 from lead_intake.app import App
+from lead_intake.ledger.reasons import REASONS
 from lead_intake.listener import create_public
 from lead_intake.tracking import stitch
 
@@ -130,6 +131,63 @@ async def test_the_site_s_own_id_of_a_person_joins_the_devices_that_named_it(int
     await stitched(intake)
     assert [day for day, _ in await touches(intake)][:2] == ["01", "02"]
     assert [r["anonymous_key"] for r in await intake.fetch("SELECT anonymous_key FROM visit")] == ["anonymous:desktop"]
+
+
+async def test_what_is_told_of_a_known_visitor_is_an_update_and_no_touch(intake: Harness[App]) -> None:
+    key = await tracker(intake)
+    await call(intake, "identify", key, identify())
+    count = len(await intake.new_events())
+    assert count == 3
+    traits = {"title": "Head of Sales", "employees": 300, "company": "Firm"}
+    told = {"type": "identify", "messageId": "m10", "anonymousId": VISITOR, "traits": traits}
+    await call(intake, "identify", key, told)
+    updated, contact = await intake.new_events()
+    assert updated.type.endswith("LeadUpdated")
+    assert (updated.body.features.employees, updated.body.features.job_function) == (250, "sales")
+    assert (updated.body.features.has_email, updated.body.features.email_kind) == (True, "business")
+    assert (updated.body.sequence, updated.key) == (3, updated.body.lead_id)
+    assert (contact.body.company_name, contact.body.full_name) == ("Firm", "Anna Petrova")
+
+    # Again in other words, by address, or without a word: nothing new is told, and nothing is a touch.
+    await call(intake, "identify", key, told | {"messageId": "m11"})
+    await call(intake, "identify", key, identify(12))
+    await call(intake, "alias", key, {"messageId": "m13", "userId": "u-1", "previousId": VISITOR})
+    await call(intake, "identify", key, told)
+    assert await intake.new_events() == []
+    assert await outcomes(intake) == ["created", "updated", "duplicate", "duplicate", "duplicate", "duplicate"]
+    [listed] = (await intake.api.get("/v1/receipts/entries?outcome=updated&reason=told_on")).json()["items"]
+    assert (listed["outcome"], listed["lead_id"]) == ("updated", updated.key)
+    assert REASONS["told_on"].ru != REASONS["told_on"].en
+    assert len(await touches(intake)) == 1
+    assert await balanced(intake)
+
+    # Nothing of it is left when the person is forgotten, though no touch leads there.
+    lead = updated.key
+    once = {"Idempotency-Key": "k1"}
+    answer = await intake.api.post(f"/v1/leads/{lead}/erase", json={"reason": "person_request"}, headers=once)
+    assert answer.status_code < 300, answer.text
+    assert await intake.fetch("SELECT FROM receipt WHERE body IS NOT NULL") == []
+
+
+async def test_a_visit_of_somebody_else_that_names_the_person_loses_its_body_with_them(intake: Harness[App]) -> None:
+    key = await tracker(intake)
+    naming = page(1, "/thanks?to=Anna.Petrova%40firm.de", anonymousId="somebody")
+    await call(intake, "page", key, naming)
+    await call(intake, "page", key, naming)  # a repeat keeps a body of its own
+    await call(
+        intake, "batch", key, {"batch": [page(2, anonymousId="x"), page(3, "/?tel=79160000001", anonymousId="y")]}
+    )
+    traits = {"email": "anna.petrova@firm.de", "phone": "+79160000001"}
+    await call(intake, "identify", key, identify(traits=traits))
+    [lead] = await intake.fetch("SELECT id::text FROM lead")
+    once = {"Idempotency-Key": "k1"}
+    answer = await intake.api.post(f"/v1/leads/{lead['id']}/erase", json={"reason": "person_request"}, headers=once)
+    assert answer.status_code < 300, answer.text
+    left = b"".join(r["body"] for r in await intake.fetch("SELECT body FROM receipt WHERE body IS NOT NULL"))
+    assert b"etrova" not in left
+    assert b"79160000001" not in left
+    assert b'"m2"' in left, "the other call of the batch stays"
+    assert len(await intake.fetch("SELECT FROM visit")) == 3
 
 
 async def test_a_device_that_another_person_uses_next_merges_nobody(intake: Harness[App]) -> None:

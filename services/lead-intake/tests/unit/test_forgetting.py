@@ -10,6 +10,7 @@ from baton.lead.v1.contact_pb2 import ContactChanged
 from lead_intake.entry import stored_key
 from lead_intake.erasing import erase
 from lead_intake.erasing.cut import names, naming, spelled, without
+from lead_intake.erasing.mention import mentions_of, mentions_of_person
 from lead_intake.searching.words import LONGEST, patterns_of, words_of
 from lead_intake.tables import metadata
 
@@ -45,6 +46,26 @@ def test_what_is_cut_is_gone_and_the_others_stay_where_they_were(
 def test_a_body_that_cannot_be_cut_goes_as_a_whole(body: bytes, entries: int) -> None:
     left = without(body, entries=entries, ordinals={0})
     assert left is None or len(json.loads(left)) == entries
+
+
+@given(
+    email=st.from_regex(r"[a-z][a-z0-9._+-]{0,8}[a-z0-9]@[a-z0-9]{1,8}\.[a-z]{2,5}", fullmatch=True),
+    phone=st.from_regex(r"\+[2-9][0-9]{7,14}", fullmatch=True),
+    around=st.text(alphabet='&?=/:;," <>{}#[]()', min_size=1, max_size=3),
+    at=st.sampled_from(["@", "%40", "\\u0040"]),
+    upper=st.booleans(),
+)
+def test_whoever_a_body_names_it_is_noted_to_mention(email: str, phone: str, around: str, at: str, upper: bool) -> None:
+    spelling = (email.upper() if upper else email).replace("@", at)
+    for text in (f"{around}{spelling}{around}", f"{around}{phone.removeprefix('+')}{around}", f"tel:{phone}"):
+        body = text.encode()
+        mine = set(mentions_of_person([email], [phone]))
+        assert not names(body, spelled([email], [phone])) or mine & set(mentions_of(body)), text
+
+
+def test_times_and_words_are_no_mentions() -> None:
+    body = b'{"type":"page","sentAt":"2026-01-09T08:00:00Z","at":1772438400123,"s":1772438400}'
+    assert mentions_of(body) == ()
 
 
 def test_a_person_is_found_in_a_body_however_the_address_is_written() -> None:

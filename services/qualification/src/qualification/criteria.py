@@ -4,6 +4,7 @@ An expression sees no clock, no database and no floating point, so that the same
 any machine. An expression that fails while running (a missing answer, an overflow) counts as not met.
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -204,10 +205,15 @@ class Conditions:
         """The features that can change an answer."""
         if not conditions:
             return
-        env = _environment(conditions[0].scope)
-        self._each = [env.compile(condition.expanded) for condition in conditions]
+        self._env = _environment(conditions[0].scope)
+        self._expanded = [condition.expanded for condition in conditions]
         # A list literal answers 20 rules in the time of two separate calls.
-        self._all = env.compile("[" + ",\n".join(f"({condition.expanded})" for condition in conditions) + "]")
+        self._all = self._env.compile("[" + ",\n".join(f"({text})" for text in self._expanded) + "]")
+
+    @functools.cached_property
+    def _each(self) -> list[Any]:
+        """The same ones apart, compiled when the list has failed for the first time."""
+        return [self._env.compile(text) for text in self._expanded]
 
     def answers(self, variables: Mapping[str, Any]) -> list[bool]:
         """Return for each condition whether it holds."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, LeadUpdated, TouchRecorded
 from baton.sales.v1.sales_pb2 import SalesFeedback
 from baton_kit import edges
 from baton_kit.db import Tx
@@ -30,7 +30,8 @@ from qualification.scoring import Outcome, hour_of
 from qualification.store import NewDecision
 
 Kind = Literal["decision", "reevaluation"]
-Moved = LeadCreated | TouchRecorded | LeadMerged | LeadUnmerged
+Told = LeadCreated | TouchRecorded | LeadUpdated
+Moved = Told | LeadMerged | LeadUnmerged
 
 LONGEST_WINDOW = timedelta(hours=8_784)
 """No agreement looks further back than this (schema.py)."""
@@ -45,7 +46,8 @@ async def leads_moved(tx: Tx, app: App, received: Sequence[Received[Moved]]) -> 
     Each lead gets one decision a batch, however much happened to it. Nothing is emitted for a lead whose outcome and
     score did not change. A touch that came before its lead is kept and counts once the lead is there. Leads that were
     merged are decided about together, under the canonical one; each keeps what came under its own id. What was imported
-    from the past is kept and decides nothing: it counts when the person comes by itself.
+    from the past is kept and decides nothing: it counts when the person comes by itself. What else is told of a lead
+    changes its features, and neither touches it nor opens a cycle.
     """
     # 1. Neither the version that governs nor who belongs to whom may change while decisions are made.
     merges = [e.body for e in received if isinstance(e.body, LeadMerged | LeadUnmerged)]
@@ -324,22 +326,23 @@ async def _for_ever(app: App, step: Callable[[App], Awaitable[int]]) -> None:
             await asyncio.sleep(app.settings.due_poll_seconds)
 
 
-def _lead_id(body: LeadCreated | TouchRecorded) -> str:
+def _lead_id(body: Told) -> str:
     if not body.lead_id or "\x00" in body.lead_id:
         raise Unprocessable("the event names no lead")
     return body.lead_id
 
 
-def _told(lead: Lead, body: LeadCreated | TouchRecorded) -> Lead:
+def _told(lead: Lead, body: Told) -> Lead:
     """Return the lead with what an event says of it: the features with the highest sequence count."""
-    lead = cycle.told(lead, imported=body.imported)
+    # A lead of the past is judged when the person comes, not when somebody tells of it.
+    lead = cycle.told(lead, imported=body.imported or isinstance(body, LeadUpdated))
     newer = body.HasField("features") and body.sequence > lead.features_sequence
     created_at = lead.created_at
     if created_at is None and isinstance(body, LeadCreated):
         created_at = moment(body.occurred_at)
     return lead.with_account(body.account_id, body.sequence)._replace(
         created_at=created_at,
-        test=lead.test or body.test,
+        test=lead.test or (not isinstance(body, LeadUpdated) and body.test),
         profile=profile_of(features_from_event(body.features)) if newer else lead.profile,
         features_sequence=body.sequence if newer else lead.features_sequence,
     )

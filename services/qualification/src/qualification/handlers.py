@@ -2,7 +2,7 @@
 
 from baton.lead.v1.accounts_pb2 import AccountLinked, AccountMerged, AccountUnmerged, LeadAccountChanged
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, LeadUpdated, TouchRecorded
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
 from qualification import accounts, evaluate, forget
@@ -13,6 +13,7 @@ HANDLERS: Handlers[App] = {
     # One function for both: a lead and its first touch come together and make one decision.
     LeadCreated: evaluate.leads_moved,
     TouchRecorded: evaluate.leads_moved,
+    LeadUpdated: evaluate.leads_moved,
     # The same one again: a batch that holds a merge locks otherwise, and must know it before its first lock.
     LeadMerged: evaluate.leads_moved,
     LeadUnmerged: evaluate.leads_moved,

@@ -56,6 +56,17 @@ def created(
     return event(body, key=lead_id, occurred_at=at)
 
 
+def updated(lead_id: str, *, sequence: int, at: datetime = START, imported: bool = False, **features: Any) -> Event:
+    body = lead_pb2.LeadUpdated(
+        lead_id=lead_id,
+        sequence=sequence,
+        occurred_at=_at(at),
+        features=lead_pb2.LeadFeatures(tables_version=1, **features),
+        imported=imported,
+    )
+    return event(body, key=lead_id, occurred_at=at)
+
+
 def touched(
     lead_id: str,
     *,

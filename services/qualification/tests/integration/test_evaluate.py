@@ -15,7 +15,7 @@ from qualification.app import App
 from qualification.cycle import Lead
 from qualification.evaluate import decide_due, decide_waiting
 
-from .given import EXAMPLE, GOOD, HOUR, WEAK, activate, answered, created, people, touched
+from .given import EXAMPLE, GOOD, HOUR, WEAK, activate, answered, created, people, touched, updated
 
 
 def short(events: list[Any]) -> list[str]:
@@ -62,6 +62,32 @@ async def test_nothing_is_told_of_a_lead_whose_score_did_not_change(qualificatio
     await qualification.new_events()
     await qualification.receive([touched("l1", kind="call", page="/x")])
     assert await qualification.new_events() == []
+
+
+async def test_an_update_is_decided_about_and_is_no_engagement(qualification: Harness[App]) -> None:
+    await ready(qualification)
+    await qualification.receive([created("l1", **WEAK)])
+    [scored] = await qualification.new_events()
+    assert scored.body.score == 15
+    await qualification.receive([updated("l1", sequence=3, **GOOD)])
+    again, handed = await qualification.new_events()
+    assert (again.body.score, short([handed])) == (45, ["LeadQualified"])
+    assert await qualification.fetch("SELECT FROM touch") == []
+    # One that is older than what is known, and one that says nothing new, change nothing.
+    await qualification.receive([updated("l1", sequence=2, **WEAK), updated("l1", sequence=4, **GOOD)])
+    assert await qualification.new_events() == []
+
+
+async def test_an_update_opens_no_new_cycle(qualification: Harness[App]) -> None:
+    await ready(qualification)
+    await qualification.receive([created("l1", **GOOD)])
+    await qualification.receive([answered("l1", "recycled", at=START + HOUR, return_at=START + 2 * HOUR)])
+    await qualification.new_events()
+    qualification.app.clock.advance(5 * HOUR)
+    await qualification.receive([updated("l1", sequence=3, at=START + 4 * HOUR, **GOOD | {"employees": 5_000})])
+    assert await qualification.new_events() == []
+    [lead] = await qualification.fetch("SELECT cycle, cycle_state FROM lead")
+    assert tuple(lead) == (1, "recycled")
 
 
 async def test_a_lead_is_handed_over_once_a_cycle(qualification: Harness[App]) -> None:

@@ -8,7 +8,7 @@ from qualification.app import App
 from qualification.evaluate import decide_due, decide_waiting
 from qualification.service import SERVICE
 
-from .given import GOOD, activate, answered, created, people, touched
+from .given import GOOD, activate, answered, created, people, touched, updated
 
 LONG_AGO = START - timedelta(days=700)
 
@@ -37,6 +37,19 @@ async def test_an_imported_lead_is_kept_and_never_decided_by_itself(qualificatio
     assert (lead["cycle_state"], lead["created_at"]) == ("history", LONG_AGO)
     assert '"employees": 250' in lead["features"]
     assert len(await qualification.fetch("SELECT 1 FROM touch")) == 1
+
+
+async def test_who_is_only_told_of_is_not_judged_by_it(qualification: Harness[App]) -> None:
+    await ready(qualification)
+    await qualification.receive([created("l1", at=LONG_AGO, imported=True, employees=10)])
+    await qualification.receive([updated("l1", sequence=2, imported=True, **GOOD)])
+    await qualification.receive([updated("l1", sequence=3, **GOOD)])
+    assert await told(qualification) == []
+    [lead] = await qualification.fetch("SELECT cycle_state, features::text FROM lead")
+    assert lead["cycle_state"] == "history"
+    assert '"employees": 250' in lead["features"]
+    await qualification.receive([touched("l1", kind="form", sequence=4)])
+    assert "LeadQualified" in await told(qualification), "what was told before counts when the person comes"
 
 
 async def test_a_lead_imported_before_any_agreement_does_not_wait_for_one(qualification: Harness[App]) -> None:

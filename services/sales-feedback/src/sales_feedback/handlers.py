@@ -4,7 +4,7 @@ from baton.lead.v1.accounts_pb2 import AccountLinked, AccountMerged, AccountUnme
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
-from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, TouchRecorded
+from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, LeadUpdated, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton_kit.apply import Subscription
 from sales_feedback.accounts import keep as accounts
@@ -59,7 +59,9 @@ MERGES: Subscription[App] = Subscription(
     },
     gather_seconds=0.5,  # merges are few, and all that comes in between is passed over
     # Sales hears of a lead, and of its account, when it is handed over.
-    ignores=frozenset({LeadCreated, TouchRecorded, TouchRegrouped, ChannelRulesChanged, ChannelRulesRestated}),
+    ignores=frozenset(
+        {LeadCreated, TouchRecorded, LeadUpdated, TouchRegrouped, ChannelRulesChanged, ChannelRulesRestated}
+    ),
 )
 
 SUBSCRIPTIONS = (QUALIFIED, CONTACTS, ERASURES, MERGES, HISTORY)

@@ -25,6 +25,7 @@ from lead_intake import events
 from lead_intake import store as intake_store
 from lead_intake.erasing import store
 from lead_intake.erasing.store import Person
+from lead_intake.importing.wait import note_forgotten
 from lead_intake.merging.store import lock_merges
 from lead_intake.receive import lock_of, visitor_lock
 
@@ -70,7 +71,9 @@ KEEPS: Mapping[str, str] = {
     "ledger_mark": "a position",
     "replay": "a filter and a position",
     "import_file": "layout and counts of an export",
-    "import_part": "an export's bytes go when it is worked through; whoever stands in one then is a new person",
+    "import_part": "an export's bytes go when it is worked through, and who was forgotten meanwhile is left out",
+    "import_waiting": "digests and facts that name nobody; rows about the person end as refused (`note_forgotten`)",
+    "import_forgotten": "digests under our own key, until the exports that were under way are through",
     "import_error": "row numbers and codes",
     "import_trial": "hashes of 64 bits",
     "import_campaign": "campaigns",
@@ -259,5 +262,8 @@ async def _delete(tx: Tx, app: App, person: Person) -> dict[str, int]:
     for table, functions in FORGETS.items():
         counts[table] = sum([await function(tx, person) for function in functions])
     counts["receipt_request"] += await store.delete_unproven(tx, person, key=app.settings.seal_key_bytes)
+    counts["import_waiting"] = await note_forgotten(
+        tx, app, person.identities, lead_id=person.lead_id, at=app.clock.now()
+    )
     await store.raise_sequence(tx, person)
     return counts

@@ -11,6 +11,7 @@ from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.db import Tx, raw
 from lead_intake.accounts import store as account_store
 from lead_intake.erasing import cut
+from lead_intake.erasing.mention import mentions_of_person
 from lead_intake.ledger.request import opened_request
 
 
@@ -77,7 +78,8 @@ async def leads_of_entry(tx: Tx, source_id: str, key: str) -> list[str]:
     """The leads that an entry became, or entries whose keys begin with this one (HubSpot counts the minutes)."""
     rows = await (await raw(tx)).fetch(
         "SELECT DISTINCT lead_id::text FROM receipt_entry WHERE source_id = $1 AND lead_id IS NOT NULL "
-        "AND outcome IN ('created', 'matched', 'touch_only') AND (key = $2 OR starts_with(key, $2 || ':')) ORDER BY 1",
+        "AND outcome IN ('created', 'matched', 'touch_only', 'updated') "
+        "AND (key = $2 OR starts_with(key, $2 || ':')) ORDER BY 1",
         source_id,
         key,
     )
@@ -118,7 +120,9 @@ async def persons(tx: Tx, lead_ids: Sequence[str], *, lock: bool = False) -> dic
     for row in await connection.fetch(
         "SELECT DISTINCT t.lead_id::text, e.source_id, e.key FROM touch t "
         "JOIN receipt_entry e ON e.receipt_id = t.receipt_id AND e.lead_id = t.lead_id "
-        "WHERE t.lead_id = ANY($1::uuid[]) ORDER BY 1, 2, 3",
+        "WHERE t.lead_id = ANY($1::uuid[]) "
+        "UNION SELECT lead_id::text, source_id, key FROM receipt_entry "
+        "WHERE lead_id = ANY($1::uuid[]) AND outcome = 'updated' ORDER BY 1, 2, 3",
         lead_ids,
     ):
         entries.setdefault(row[0], []).append((row[1], row[2]))
@@ -219,7 +223,8 @@ async def cut_bodies(tx: Tx, person: Person) -> int:
         """
         WITH mine AS (
             SELECT receipt_id FROM touch WHERE lead_id = $1::uuid
-            UNION SELECT receipt_id FROM receipt_entry WHERE lead_id = $1::uuid AND outcome = 'duplicate'
+            UNION SELECT receipt_id FROM receipt_entry
+            WHERE lead_id = $1::uuid AND outcome IN ('duplicate', 'updated')
         )
         SELECT r.id::text, r.body, r.entries, array_agg(e.ordinal) AS ordinals
         FROM receipt r JOIN mine m ON m.receipt_id = r.id
@@ -241,15 +246,20 @@ async def cut_bodies_of_visits(tx: Tx, person: Person) -> int:
         person.visitors,
     )
     await _write_bodies(tx, _cut(waiting))
+    # From the first of each message to its repeats: what others left without a lead is not looked at.
     repeats = await connection.fetch(
         f"""
+        WITH firsts AS (
+            SELECT v.receipt_id, v.ordinal FROM visit v WHERE {_WAITS}
+            UNION
+            SELECT e.receipt_id, e.ordinal FROM touch t
+            JOIN receipt_entry e ON e.receipt_id = t.receipt_id AND e.lead_id = t.lead_id WHERE t.lead_id = $2::uuid
+        )
         SELECT r.id::text, r.body, r.entries, array_agg(e.ordinal) AS ordinals
-        FROM receipt_entry e
-        JOIN receipt_entry f ON f.receipt_id = e.first_receipt_id AND f.source_id = e.source_id AND f.key = e.key
+        FROM firsts s JOIN receipt_entry f ON f.receipt_id = s.receipt_id AND f.ordinal = s.ordinal
+        JOIN receipt_entry e ON e.first_receipt_id = f.receipt_id AND e.source_id = f.source_id AND e.key = f.key
         JOIN receipt r ON r.id = e.receipt_id
-        WHERE e.lead_id IS NULL AND e.outcome <> 'refused' AND e.outcome = 'duplicate' AND r.body IS NOT NULL
-          AND (f.lead_id = $2::uuid OR (f.receipt_id, f.ordinal) IN (
-              SELECT v.receipt_id, v.ordinal FROM visit v WHERE {_WAITS}))
+        WHERE e.lead_id IS NULL AND e.outcome = 'duplicate' AND r.body IS NOT NULL
         GROUP BY r.id ORDER BY r.id
         """,  # noqa: S608
         person.visitors,
@@ -300,31 +310,47 @@ async def empty_account(tx: Tx, person: Person) -> int:
 
 
 async def cut_bodies_that_name(tx: Tx, person: Person) -> int:
-    """Bodies of entries that became no lead (quarantined, pending, test) but hold an address or number of the person.
+    """Bodies of entries that became no lead but hold an address or number of the person.
 
-    Refused entries are not looked through: a delivery that was turned away has no body, and an entry that was refused
-    inside one is an event of the provider's, not an inquiry.
+    Of visits that wait for somebody else only those are read that mentioned the like when they came. Refused entries
+    are not looked through: a delivery that was turned away has no body, and an entry that was refused inside one is an
+    event of the provider's, not an inquiry.
     """
     spellings = cut.spelled(person.emails, person.phones)
     if not spellings:
         return 0
     connection = await raw(tx)
     left: list[tuple[str, bytes | None]] = []
-    async for r in connection.cursor(
-        """
-        SELECT r.id::text, r.body, r.entries, array_agg(e.ordinal) AS ordinals
-        FROM receipt_entry e JOIN receipt r ON r.id = e.receipt_id
-        WHERE e.lead_id IS NULL AND e.outcome <> 'refused' AND r.body IS NOT NULL
-        GROUP BY r.id
-        """,
-        prefetch=50,
-    ):
-        if cut.names(r["body"], spellings):
-            theirs = cut.naming(r["body"], entries=r["entries"], spellings=spellings) & set(r["ordinals"])
-            if theirs:
-                left.append((r["id"], cut.without(r["body"], entries=r["entries"], ordinals=theirs)))
+    mentions = mentions_of_person(person.emails, person.phones)
+    for statement, told in ((_UNREAD, ()), (_MENTIONING, (mentions,))):
+        async for r in connection.cursor(statement, *told, prefetch=50):
+            if cut.names(r["body"], spellings):
+                theirs = cut.naming(r["body"], entries=r["entries"], spellings=spellings) & set(r["ordinals"])
+                if theirs:
+                    left.append((r["id"], cut.without(r["body"], entries=r["entries"], ordinals=theirs)))
     await _write_bodies(tx, sorted(left, key=lambda one: one[0]))
     return len(left)
+
+
+_UNREAD = """
+SELECT r.id::text, r.body, r.entries, array_agg(e.ordinal) AS ordinals
+FROM receipt_entry e JOIN receipt r ON r.id = e.receipt_id
+WHERE e.lead_id IS NULL AND e.outcome IN ('quarantined', 'pending', 'test') AND r.body IS NOT NULL
+GROUP BY r.id
+"""
+# What waits and may speak of the person, and what repeats it.
+_MENTIONING = """
+WITH those AS (SELECT receipt_id, ordinal FROM visit WHERE mentions && $1::bigint[] AND mentions <> '{}')
+SELECT r.id::text, r.body, r.entries, array_agg(m.ordinal) AS ordinals
+FROM (
+    SELECT receipt_id, ordinal FROM those
+    UNION
+    SELECT e.receipt_id, e.ordinal FROM those
+    JOIN receipt_entry e ON e.first_receipt_id = those.receipt_id
+    WHERE e.lead_id IS NULL AND e.outcome = 'duplicate'
+) AS m JOIN receipt r ON r.id = m.receipt_id
+WHERE r.body IS NOT NULL GROUP BY r.id
+"""
 
 
 async def delete_requests(tx: Tx, person: Person) -> int:

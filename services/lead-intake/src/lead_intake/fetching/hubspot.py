@@ -53,7 +53,9 @@ async def lead(api: Api, job: Job) -> Inquiry:
     # The contact's own times and ids are not those of the inquiry.
     for name in ("id", "occurred_at", "test"):
         fields.pop(name, None)
-    return Inquiry(job.key, fields, mapping.answers_of(flat, api.source.mapping), occurred_at=job.occurred_at)
+    answers = mapping.answers_of(flat, api.source.mapping)
+    update = job.about.get("tells") == "update"
+    return Inquiry(job.key, fields, answers, occurred_at=job.occurred_at, update=update)
 
 
 def _mapped(declared: Mapping[str, Any]) -> list[str]:

@@ -77,7 +77,7 @@ SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
         "api_version": re.compile(r"20\d{4}"),
     },
     "tiktok": {**_ANY, **_LISTS, "advertiser_id": re.compile(r"\d{1,30}"), "page_ids": _IDS, "lead_regions": _IDS},
-    "hubspot": {**_ANY, "inquiry_properties": _IDS},
+    "hubspot": {**_ANY, "inquiry_properties": _IDS, "update_properties": _IDS},
 }
 """The settings that a source of the provider may have, and what each looks like."""
 

@@ -448,7 +448,7 @@ async def note_listed(tx: Tx, source_id: str, *, listed: Sequence[Listed], at: d
         SELECT p.key FROM provider_lead p
         WHERE p.source_id = $1 AND p.key = ANY($2::text[]) AND p.receipt_id IS NULL
           AND NOT EXISTS (SELECT FROM receipt_entry e WHERE e.source_id = $1 AND e.key = p.key
-                          AND e.outcome IN ('created', 'matched', 'touch_only', 'pending'))
+                          AND e.outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending'))
           AND NOT EXISTS (SELECT FROM fetch_job j WHERE j.source_id = $1 AND j.key = p.key)
           AND NOT EXISTS (SELECT FROM erase_request r WHERE r.source_id = $1 AND r.key = p.key)
         """,
@@ -486,7 +486,7 @@ async def comparison(tx: Tx, source_id: str, *, since: datetime, until: datetime
             WITH listed AS (
                 SELECT p.key, p.form_id, (p.occurred_at AT TIME ZONE 'UTC')::date AS day, coalesce(
                     (SELECT e.outcome FROM receipt_entry e WHERE e.source_id = p.source_id AND e.key = p.key
-                     AND e.outcome IN ('created', 'matched', 'touch_only', 'pending')),
+                     AND e.outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending')),
                     (SELECT e.outcome FROM fetch_job j JOIN receipt_entry e USING (receipt_id, ordinal)
                      WHERE j.source_id = p.source_id AND j.key = p.key ORDER BY j.id DESC LIMIT 1),
                     (SELECT e.outcome FROM receipt_entry e WHERE e.receipt_id = p.receipt_id AND e.key = p.key LIMIT 1),
@@ -498,7 +498,7 @@ async def comparison(tx: Tx, source_id: str, *, since: datetime, until: datetime
                 SELECT j.form_id, (j.occurred_at AT TIME ZONE 'UTC')::date AS day, 'only_here' AS outcome
                 FROM fetch_job j JOIN receipt_entry e USING (receipt_id, ordinal)
                 WHERE j.source_id = $1 AND j.occurred_at >= $2 AND j.occurred_at < $3
-                  AND e.outcome IN ('created', 'matched', 'touch_only')
+                  AND e.outcome IN ('created', 'matched', 'touch_only', 'updated')
                   AND NOT EXISTS (SELECT FROM provider_lead p WHERE p.source_id = $1 AND p.key = j.key)
             )
             SELECT day, form_id, outcome, count(*) AS count

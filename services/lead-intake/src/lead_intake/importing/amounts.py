@@ -24,8 +24,12 @@ DECIMALS: Mapping[str, int] = {code: n for n, codes in _DECIMALS.items() for cod
 SIGNS: Mapping[str, str] = {
     "€": "EUR", "$": "USD", "£": "GBP", "₽": "RUB", "руб": "RUB", "руб.": "RUB", "р.": "RUB", "₸": "KZT", "₴": "UAH",
     "zł": "PLN", "kč": "CZK", "₺": "TRY", "₹": "INR",
+    "rur": "RUB", "рубль": "RUB", "рубли": "RUB", "рублей": "RUB", "российский рубль": "RUB", "643": "RUB",
+    "белорусский рубль": "BYN", "933": "BYN", "тенге": "KZT", "398": "KZT", "гривна": "UAH",
+    "доллар": "USD", "доллар сша": "USD", "840": "USD", "евро": "EUR", "978": "EUR",
 }  # fmt: skip
-"""Signs that stand for one currency in most exports; where yours means another, the mapping names the code."""
+"""Signs, names and numbers (ISO 4217) that stand for one currency in most exports; where yours means another, the
+mapping names the code."""
 
 _PARTS = re.compile(r"(?P<before>[^\d+-]*)(?P<number>[+-]?\d[\d.,' ]*)(?P<after>\D*)")
 
@@ -43,7 +47,10 @@ def minor_units(text: str, currency: str, *, decimal: str = "") -> tuple[int, st
     The amount's own sign or code counts before `currency`. `decimal` says which of `.` and `,` stands before the
     decimals; without it a lone one before three digits parts thousands.
     """
-    found = _PARTS.fullmatch(text.replace("\u00a0", " ").replace("\u202f", " ").replace("\u2019", "'").strip())
+    # Bitrix24 parts amount and code by a bar.
+    found = _PARTS.fullmatch(
+        text.replace("|", " ").replace("\u00a0", " ").replace("\u202f", " ").replace("\u2019", "'").strip()
+    )
     if found is None:
         return None
     named = [part for part in (found["before"].strip(), found["after"].strip()) if part]

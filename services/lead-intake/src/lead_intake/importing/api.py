@@ -193,7 +193,7 @@ async def open_import(
         if (
             known is not None
             and known.state != "failed"
-            and not (known.state == "done" and known.counts.get("refused"))
+            and not (known.state == "done" and (known.counts.get("refused") or known.counts.get("pending")))
         ):
             response.status_code = 200
             return _out(known)

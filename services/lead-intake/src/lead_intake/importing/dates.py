@@ -14,8 +14,12 @@ from zoneinfo import ZoneInfo
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
-_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ", %H:%M:%S")
-_DAYS = ("%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y.%m.%d")
+_CLOCKS = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
+_TIMES = ("", *(f" {clock}" for clock in _CLOCKS), *(f", {clock}" for clock in _CLOCKS))
+_DAYS = (
+    *("%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y"),
+    *("%Y/%m/%d", "%Y-%m-%d", "%d-%m-%Y", "%Y.%m.%d"),
+)
 PATTERNS: tuple[str, ...] = tuple(day + time for day in _DAYS for time in _TIMES)
 """What is proposed; any other pattern of the same directives can be written into a mapping by hand."""
 FORMS: tuple[str, ...] = ("iso", "unix_ms", "unix", *PATTERNS, "words", "excel")
@@ -23,9 +27,11 @@ FORMS: tuple[str, ...] = ("iso", "unix_ms", "unix", *PATTERNS, "words", "excel")
 _PATTERN = re.compile(r"(?:%[dmYyHMSIpf]|[ .,/:TZ-])+")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?))?)?")
 _WORDS = re.compile(
-    r"(?:(?P<day>\d{1,2})\.? (?P<month>[^\W\d_]{3,9})\.?,? (?P<year>\d{4})|"
+    r"(?:[^\W\d_]{2,12}\.?, )?"  # the day of the week
+    r"(?:(?P<day>\d{1,2})\.?[ -](?P<month>[^\W\d_]{3,9})\.?,?[ -](?P<year>\d{4})|"
     r"(?P<month2>[^\W\d_]{3,9})\.? (?P<day2>\d{1,2}),? (?P<year2>\d{4}))"
     r"(?: ?г\.?)?(?:,? (?:at |в )?(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?: (?P<half>[AaPp][Mm]))?)?"
+    r"(?: (?P<zone>GMT|UTC|[+-]\d{4}))?"
 )
 _MONTHS: Mapping[str, int] = {
     stem: number
@@ -48,6 +54,11 @@ _MONTHS: Mapping[str, int] = {
     )
     for stem in stems.split()
 }
+# 1C writes the first day of the year 1 where there is no date, MySQL zeros, spreadsheets their day 0.
+_NO_DATE = re.compile(
+    r"(?:0?1[./-]0?1[./-]0001|0001-01-01|0000-00-00|00?[./]0?1[./]1900|0?1/00?/1900|30[./]12[./]1899|12/30/1899|1899-12-30)"
+    r"(?:[T ,].*)?|[ .:/_–—-]*"
+)
 _EXCEL = datetime(1899, 12, 30)  # noqa: DTZ001 - a serial number has no zone; the layout's is applied
 
 
@@ -58,12 +69,21 @@ def is_form(text: str) -> bool:
     return bool(_PATTERN.fullmatch(text)) and ("%Y" in text or "%y" in text) and "%d" in text and "%m" in text
 
 
+def is_blank(text: str) -> bool:
+    """Whether the cell is what a program writes where it has no date."""
+    return bool(_NO_DATE.fullmatch(_plain(text)))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("\u00a0", " ").replace("\u202f", " ").split())
+
+
 def read(text: str, forms: Sequence[str], zone: ZoneInfo) -> datetime | None:
     """The time in UTC by the first form that fits, or None. What names no zone is read in `zone`.
 
     Years outside 1990 to 2199 are mistakes of somebody, and None.
     """
-    text = " ".join(text.replace("\u00a0", " ").replace("\u202f", " ").split())
+    text = _plain(text)
     for form in forms:
         found = _read(text, form)
         if found is not None:
@@ -80,8 +100,7 @@ def detect(samples: Iterable[str]) -> tuple[list[str], bool]:
 
     A few samples (one in ten, and always one of several) may be no dates at all: a wrong row. With more, there is none.
     """
-    left = {" ".join(s.replace("\u00a0", " ").replace("\u202f", " ").split()) for s in samples}
-    left.discard("")
+    left = {_plain(s) for s in samples if not is_blank(s)}
     most_wrong = 0 if len(left) < 3 else max(1, len(left) // 10)
     chosen: list[str] = []
     doubtful = False
@@ -137,4 +156,8 @@ def _words(text: str) -> datetime | None:
             return None
         hour = hour % 12 + (12 if match["half"].lower() == "pm" else 0)
     day, year = int(match["day"] or match["day2"]), int(match["year"] or match["year2"])
-    return datetime(year, month, day, hour, int(match["minute"] or 0), int(match["second"] or 0))  # noqa: DTZ001
+    at = datetime(year, month, day, hour, int(match["minute"] or 0), int(match["second"] or 0))  # noqa: DTZ001
+    zone = match["zone"]
+    if zone is None:
+        return at
+    return at.replace(tzinfo=UTC if zone in ("GMT", "UTC") else datetime.strptime(zone, "%z").tzinfo)

@@ -3,12 +3,13 @@
 A layout is data, confirmed by a person and kept as a file::
 
     {"kind": "leads", "crm": "hubspot", "format": "csv", "encoding": "utf-8", "delimiter": ",",
-     "time_zone": "Europe/Berlin", "default_region": "DE", "currency": "EUR", "decimal": ",",
+     "skip": 0, "time_zone": "Europe/Berlin", "default_region": "DE", "currency": "EUR", "decimal": ",",
      "columns": {"id": "Record ID", "email": "E-Mail",
                  "occurred_at": {"column": "Create Date", "formats": ["%d.%m.%Y %H:%M", "iso"]},
                  "state": {"column": "Stage", "values": {"Closed won": "won"}, "default": "open"}}}
 
-A column of JSON lines is a field's literal name or steps divided by dots.
+`skip` says how many records stand before the header: a title, or `sep=;`. A column of JSON lines is a field's literal
+name or steps divided by dots.
 """
 
 from __future__ import annotations
@@ -79,6 +80,9 @@ CLOSED: Mapping[tuple[str, str], frozenset[str]] = MappingProxyType(
 """Fields whose values are a closed list; `values` translates the export's words."""
 DATES = frozenset({"occurred_at", "opened_at", "closed_at"})
 
+MOST_SKIPPED = 20
+"""Records before the header."""
+
 _CRM = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
@@ -105,6 +109,8 @@ class Layout:
     default_region: str = ""
     currency: str = ""
     decimal: str = ""
+    skip: int = 0
+    """Records before the header."""
 
 
 class Faults(ValueError):
@@ -120,7 +126,7 @@ def layout_of(told: Mapping[str, Any]) -> Layout:
     faults: list[tuple[str, str]] = []
     possible = {
         *("kind", "crm", "format", "encoding", "delimiter", "time_zone", "default_region", "currency", "decimal"),
-        "columns",
+        *("columns", "skip"),
     }
     faults += [(f"/{name}", f"possible are {', '.join(sorted(possible))}") for name in told.keys() - possible]
 
@@ -145,10 +151,14 @@ def layout_of(told: Mapping[str, Any]) -> Layout:
     zone = zone_of(told.get("time_zone", "UTC"))
     if zone is None:
         faults.append(("/time_zone", "a name of the time zone database, such as Europe/Berlin"))
+    skip = told.get("skip", 0)
+    if not isinstance(skip, int) or isinstance(skip, bool) or not 0 <= skip <= (MOST_SKIPPED if csv else 0):
+        faults.append(("/skip", f"0 to {MOST_SKIPPED} records of CSV"))
+        skip = 0
     columns = _columns(kind, told.get("columns"), faults) if kind in FIELDS else {}
     if faults or zone is None:
         raise Faults(faults)
-    return Layout(kind, crm, encoding, delimiter, columns, zone, region, currency, decimal)
+    return Layout(kind, crm, encoding, delimiter, columns, zone, region, currency, decimal, skip)
 
 
 @lru_cache(maxsize=256)

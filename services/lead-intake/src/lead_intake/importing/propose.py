@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from lead_intake import mapping as mappings
 from lead_intake import normalise
 from lead_intake.importing import amounts, dates, records
-from lead_intake.importing.layout import CLOSED, DATES, FIELDS, Faults, layout_of
+from lead_intake.importing.layout import CLOSED, DATES, FIELDS, MOST_SKIPPED, Faults, layout_of
 
 SAMPLES = 200
 """Records that are looked at."""
@@ -33,13 +34,14 @@ _LEAD_ID = (
 _ALIASES: Mapping[str, Mapping[str, str]] = {
     "leads": _named(
         {
-            "id": "id recordid contactid leadid personid externalid ид idконтакта idлида",
+            "id": "id recordid contactid leadid personid externalid ид idконтакта idлида код кодконтакта",
             "occurred_at": f"{_DATE} firstseen becamealeaddate date дата датаобращения",
-            "email": "рабочийemail email1 emailрабочий личныйemail emailличный workemail",
+            "email": "рабочийemail email1 emailрабочий личныйemail emailличный workemail "
+            "адресэлектроннойпочты частныйemail",
             "phone": "рабочийтелефон мобильныйтелефон мобильный телефонрабочий phone1 workphone мобтелефон",
-            "full_name": "fullname полноеимя контакт наименование полноеимяконтакта",
+            "full_name": "fullname полноеимя контакт наименование полноеимяконтакта контактноелицо",
             "country": "countryregion",
-            "company_name": "companyname названиекомпании associatedcompany",
+            "company_name": "companyname названиекомпании associatedcompany контрагент",
             "company_id": "associatedcompanyids associatedcompanyid primarycompanyid companyrecordid idкомпании",
             "tax_number": "иннкомпании огрнинн vatregistrationnumber",
             "campaign_id": "campaignid idкампании кампанияid campaign utmid",
@@ -65,16 +67,19 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
     ),
     "deals": _named(
         {
-            "id": "id recordid dealid opportunityid idсделки ид",
+            "id": "id recordid dealid opportunityid idсделки ид номер код номердокумента",
             "lead_id": _LEAD_ID,
-            "email": "contactemail emailконтакта email почтаконтакта рабочийemail",
-            "phone": "contactphone phone телефонконтакта рабочийтелефон",
-            "state": "dealstage stage status dealstatus outcome этап этапсделки статус статуссделки phase",
+            "email": "contactemail emailконтакта email почтаконтакта рабочийemail контактрабочийemail контактemail "
+            "адресэлектроннойпочты почта",
+            "phone": "contactphone phone телефонконтакта рабочийтелефон контактрабочийтелефон контакттелефон телефон",
+            "state": "dealstage stage status dealstatus outcome этап этапсделки статус статуссделки phase "
+            "стадия стадиясделки состояние",
             "amount": "amount dealamount value dealvalue price betrag summe бюджет сумма стоимость бюджетсделки "
             "суммасделки",
-            "currency": "currency dealcurrency currencycode währung waehrung валюта",
-            "opened_at": f"{_DATE} opendate openedat",
-            "closed_at": "closedate closedat closeddate wonat abschlussdatum датазакрытия закрыта закрыт",
+            "currency": "currency dealcurrency currencycode währung waehrung валюта кодвалюты",
+            "opened_at": f"{_DATE} opendate openedat датаначала дата",
+            "closed_at": "closedate closedat closeddate wonat abschlussdatum датазакрытия закрыта закрыт "
+            "датазавершения датазакрытиясделки фактическаядатазакрытия",
             "reason": "closedlostreason lostreason lossreason reason причинаотказа причинапотери",
             "product": "product productline produkt продукт товар",
             "company_id": "associatedcompanyids associatedcompanyid primarycompanyid companyid companyrecordid "
@@ -104,8 +109,10 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
 _WORDS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("deals", "state"): _named(
         {
-            "won": "won closedwon выиграна выиграно успешнореализовано успешно оплачено gewonnen",
-            "lost": "lost closedlost проиграна проиграно закрытоинереализовано нереализовано отказ verloren",
+            "won": "won closedwon выиграна выиграно успешнореализовано успешно оплачено gewonnen сделкауспешна "
+            "сделказаключена оплачена",
+            "lost": "lost closedlost проиграна проиграно закрытоинереализовано нереализовано отказ verloren lose "
+            "apology сделкапровалена провалена анализпричиныпровала отменена",
         }
     ),
     ("feedback", "kind"): _named(
@@ -145,25 +152,35 @@ def propose(head: bytes, name: str) -> dict[str, Any]:
     """
     encoding = records.detect_encoding(head)
     notes: list[str] = []
-    if encoding == "utf-16":
+    if other := _no_text(head):
+        detail = f"This is {other}: save it as CSV, or as Unicode text."
         return {
             "name": name,
             "layout": {},
             "unmapped": [],
-            "notes": ["The file is UTF-16: save it as UTF-8."],
-            "faults": [{"pointer": "/encoding", "detail": "UTF-16 is not taken"}],
+            "notes": [detail],
+            "faults": [{"pointer": "/format", "detail": detail}],
         }
-    head = head[:HEAD].removeprefix(b"\xef\xbb\xbf")
+    head = records.narrowed(head[:HEAD][records.mark_length(head, encoding) :], encoding)
     whole = head[: head.rfind(b"\n") + 1] or head
     jsonl = whole.lstrip()[:1] == b"{"
-    delimiter = "" if jsonl else records.detect_delimiter(whole.split(b"\n")[:SAMPLES], encoding=encoding)
-    columns = _json_columns(whole, encoding) if jsonl else _csv_columns(whole, encoding, delimiter)
+    delimiter, skip = "", 0
+    if jsonl:
+        columns = _json_columns(whole, encoding)
+    else:
+        delimiter = _stated_delimiter(whole) or records.detect_delimiter(
+            whole.split(b"\n")[:SAMPLES], encoding=encoding
+        )
+        columns, skip = _csv_columns(whole, encoding, delimiter)
 
     kind = _kind_of(list(columns), name)
     layout: dict[str, Any] = {"kind": kind, "crm": _crm_of(columns, name), "format": "jsonl" if jsonl else "csv"}
     layout["encoding"] = encoding
     if not jsonl:
         layout["delimiter"] = delimiter
+    if skip:
+        layout["skip"] = skip
+        notes.append(f"The header is record {skip + 1}; what stands before it is left out.")
     russian = any(re.search("[а-яё]", column, re.IGNORECASE) for column in columns)
     layout |= {"time_zone": "Europe/Moscow" if russian else "UTC", "default_region": "RU" if russian else ""}
     notes.append(f"Times without a zone are read in {layout['time_zone']}; numbers without a country code "
@@ -188,22 +205,48 @@ def propose(head: bytes, name: str) -> dict[str, Any]:
     return {"name": name, "layout": layout, "unmapped": unmapped, "notes": notes, "faults": faults}
 
 
-def _csv_columns(whole: bytes, encoding: str, delimiter: str) -> dict[str, list[str]]:
-    found = records.split(whole, delimiter=delimiter, final=True, most=SAMPLES + 1)
-    rows = [
-        cells
-        for record in found
-        if not record.fault
-        and isinstance(cells := records.cells(record.raw, encoding=encoding, delimiter=delimiter), list)
-    ]
-    if not rows:
-        return {}
-    header = [normalise.text(name, 300) for name in rows[0]]
+def _no_text(head: bytes) -> str:
+    """What a file is that only looks like an export, by how such files begin."""
+    if head.startswith(b"PK\x03\x04"):
+        return "a workbook (.xlsx) or an archive"
+    if head.startswith(b"\xd0\xcf\x11\xe0"):
+        return "a workbook (.xls)"
+    # Bitrix24 and older systems give an HTML table the ending .xls.
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:9].lower()
+    return "a page of HTML or XML" if start.startswith((b"<html", b"<meta", b"<table", b"<!doctype", b"<?xml")) else ""
+
+
+def _stated_delimiter(whole: bytes) -> str:
+    """What Excel's own first line (`sep=;`) states."""
+    found = re.match(rb""""?sep=([,;\t|])""", whole, re.IGNORECASE)
+    return found[1].decode() if found else ""
+
+
+def _csv_columns(whole: bytes, encoding: str, delimiter: str) -> tuple[dict[str, list[str]], int]:
+    """The columns with their samples, and how many records stand before the header."""
+    rows: list[list[str]] = []
+    for record in records.split(whole, delimiter=delimiter, final=True, most=SAMPLES + 1):
+        cells = record.fault or records.cells(record.raw, encoding=encoding, delimiter=delimiter)
+        rows.append([] if isinstance(cells, str) else cells)
+    skip = _before_header(rows, 1 if _stated_delimiter(whole) else 0)
+    if len(rows) <= skip:
+        return {}, 0
+    header = [normalise.text(name, 300) for name in rows[skip]]
     return {
-        name: [row[n].strip() for row in rows[1:] if len(row) > n and row[n].strip()]
+        name: [row[n].strip() for row in rows[skip + 1 :] if len(row) > n and row[n].strip()]
         for n, name in enumerate(header)
         if name
-    }
+    }, skip
+
+
+def _before_header(rows: Sequence[Sequence[str]], at_least: int) -> int:
+    """A report's title and period fill few cells of a wide table: the header is the first full row."""
+    widths = Counter(len(row) for row in rows if len(row) > 1)
+    width = max(widths, key=lambda w: (widths[w], w), default=0)
+    for n, row in enumerate(rows[: MOST_SKIPPED + 1]):
+        if n >= at_least and len(row) > 1 and sum(bool(cell.strip()) for cell in row) * 2 >= width:
+            return n
+    return at_least
 
 
 def _json_columns(whole: bytes, encoding: str) -> dict[str, list[str]]:
@@ -238,6 +281,8 @@ def _fields(kind: str, columns: Sequence[str]) -> dict[str, str]:
             field = _ALIASES[kind].get(label) or mappings.field_of(label)
             if field in FIELDS[kind] and field not in found and column not in found.values():
                 found[field] = column
+    if "last_name" in found and "first_name" not in found and _letters(found.get("full_name", "")) in ("имя", "name"):
+        found["first_name"] = found.pop("full_name")  # beside a family name it is the given one
     return found
 
 
@@ -265,6 +310,10 @@ def _crm_of(columns: Mapping[str, Any], name: str) -> str:
             return crm
     if "recordid" in labels:
         return "hubspot"
+    if labels & {"названиелида", "стадиясделки"}:
+        return "bitrix24"
+    if labels & {"контрагент", "номенклатура", "контактноелицо"}:
+        return "onec"
     return "amocrm" if labels & {"рабочийтелефон", "idсделки", "этапсделки", "рабочийemail"} else "crm"
 
 

@@ -25,7 +25,7 @@ from lead_intake.delivery import Inquiry, Outcome, Source
 from lead_intake.entry import Entry, Person, entry_of, stored_key
 from lead_intake.identity.keys import keys_of, rules_of
 from lead_intake.importing import amounts, dates
-from lead_intake.importing.layout import CLOSED, Layout
+from lead_intake.importing.layout import CLOSED, DATES, Layout
 from lead_intake.touches import NOWHERE
 
 CODES: Mapping[str, str] = {
@@ -41,6 +41,8 @@ CODES: Mapping[str, str] = {
     "no_identity": "no e-mail address, phone number or id that could be read",
     "no_lead": "the record names no lead",
     "unknown_lead": "the lead that is named was not imported (yet)",
+    "waits_for_lead": "waits for the lead that is named, and is taken when a file brings it",
+    "forgotten": "the person was forgotten while the export was under way",
     "no_date": "no date",
     "date": "no date of the mapping's forms between 1990 and 2199",
     "value": "a word that the mapping does not translate",
@@ -124,7 +126,7 @@ def value_at(record: Mapping[str, Any]) -> Callable[[str], str]:
 def _told(name: str, get: Callable[[str], str], layout: Layout) -> str:
     column = layout.columns[name]
     text = get(column.name).strip() if column.name else ""
-    if not text:
+    if not text or (name in DATES and dates.is_blank(text)):
         return column.default
     if column.values:
         translated = column.values.get(text.casefold())

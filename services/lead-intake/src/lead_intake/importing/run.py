@@ -23,9 +23,10 @@ from lead_intake import store as ledger
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery, Entry
 from lead_intake.identity.shared import shared_keys
-from lead_intake.importing import records, row, store
+from lead_intake.importing import records, row, store, wait
 from lead_intake.importing.layout import Layout, layout_of
 from lead_intake.importing.row import Campaign, Reading, Row
+from lead_intake.importing.settle import settle_waiting
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -60,7 +61,7 @@ class Chunk:
 
 
 async def advance(app: App, *, most: int = MOST_ROWS, refuse: bool = False) -> int | None:
-    """Import the next rows of the next file; how many, or None when nothing waits.
+    """Import the next rows of the next file, or else settle what waited for its lead; how many, None for nothing.
 
     `refuse` refuses them as not storable, whatever they say: the way past a row that the database does not take.
     """
@@ -69,7 +70,8 @@ async def advance(app: App, *, most: int = MOST_ROWS, refuse: bool = False) -> i
         one = await store.claim(tx)
         failpoint("import.claimed")
         if one is None:
-            return None
+            # Nothing is left to come before it: whatever waits for a lead that is there now.
+            return await settle_waiting(tx, app)
 
         # 2. The next rows.
         receipt_id, now = new_id(), app.clock.now()
@@ -100,7 +102,7 @@ async def advance(app: App, *, most: int = MOST_ROWS, refuse: bool = False) -> i
             [
                 store.RowError(r.number, r.column, reason)
                 for r, (outcome, reason) in zip(chunk.rows, settled, strict=True)
-                if outcome is Outcome.REFUSED
+                if outcome in (Outcome.REFUSED, Outcome.PENDING)
             ],
         )
         counts = Counter(one.counts)
@@ -138,6 +140,7 @@ async def forget_for_ever(app: App) -> None:
         try:
             async with app.db.begin() as tx:
                 await store.forget(tx, before=app.clock.now() - KEPT)
+                await store.drop_forgotten(tx)
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -159,27 +162,30 @@ async def _finish(tx: Tx, app: App, one: store.Import, chunk: Chunk, *, state: s
     )
     if ended:
         await store.delete_parts(tx, one.id)
+        await store.drop_forgotten(tx)
 
 
 async def _chunk(tx: Tx, app: App, one: store.Import, piece: bytes, *, receipt_id: str, now: Any, most: int) -> Chunk:
     layout = layout_of(one.layout)
     chunk = Chunk(one.position, one.records, one.header)
-    if one.position == 0 and piece.startswith(b"\xef\xbb\xbf"):
-        piece = piece[3:]
-        chunk.position = 3
+    if one.position == 0 and (mark := records.mark_length(piece, layout.encoding)):
+        piece = piece[mark:]
+        chunk.position = mark
     found = records.split(
         piece,
         delimiter=layout.delimiter,
         final=one.position + len(piece) + (chunk.position - one.position) >= one.size,
-        most=most + (1 if layout.delimiter and one.header is None else 0),
+        most=most + (1 + layout.skip if layout.delimiter and one.header is None else 0),
+        encoding=layout.encoding,
     )
     began = chunk.position
     if layout.delimiter and chunk.header is None:
-        if not found:
+        if len(found) <= layout.skip:
             raise Unusable("empty")
-        chunk.header = _header(found[0], layout)
-        chunk.records, chunk.position = 1, began + found[0].end
-        found = found[1:]
+        first = found[layout.skip]
+        chunk.header = _header(first, layout)
+        chunk.records, chunk.position = layout.skip + 1, began + first.end
+        found = found[layout.skip + 1 :]
     campaigns = await _campaigns(tx, one, layout, found, chunk.header)
     shared = await shared_keys(tx)
     reading = Reading(one.source_id, layout, campaigns, now, receipt_id, shared, app.sources.rules)
@@ -247,8 +253,12 @@ async def _settle(
     entries = tuple(r.entry for r in rows)
     if one.kind == "campaigns":
         entries = await _campaign_entries(tx, one, rows)
-    delivery = Delivery(receipt_id, one.source_id, "import", app.clock.now(), one.kind, None, entries, imported=True)
+    delivery = Delivery(
+        receipt_id, one.source_id, "import", app.clock.now(), one.kind, None, entries, imported=True,
+        handed_in=one.created_at,
+    )  # fmt: skip
     [settled] = await receive.settle_all(tx, app, [delivery])
+    await wait.note_waiting(tx, app, rows, [s.outcome for s in settled], one=one, receipt_id=receipt_id)
     return [(s.outcome, s.reason) for s in settled]
 
 
@@ -294,7 +304,8 @@ async def _rehearse(tx: Tx, app: App, one: store.Import, rows: Sequence[Row]) ->
             continue
         met = p is not None and any(there(key) for key in p.identities)
         if p is not None and p.only_known and not met:
-            settled.append((Outcome.REFUSED, "unknown_lead"))
+            ended = (Outcome.REFUSED, "unknown_lead") if p.fact is None else (Outcome.PENDING, wait.WAITS)
+            settled.append(ended)
             continue
         # Whether a row tells more than a touch shows only when it is merged into what is known.
         settled.append((Outcome.MATCHED if met or p is None else Outcome.CREATED, ""))

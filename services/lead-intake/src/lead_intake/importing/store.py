@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from baton_kit.db import Tx, raw
+from baton_kit.db import Direct, Tx, raw
 from lead_intake.importing.row import Campaign
 
 
@@ -47,6 +48,25 @@ class RowError:
     record: int
     column: str
     code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A row whose lead was not there; `lead_id` once it is, and `known_by` is then a key of the lead's person."""
+
+    receipt_id: str
+    ordinal: int
+    source_id: str
+    import_id: str
+    record: int
+    key: str
+    kind: str
+    fact: bytes
+    digests: Sequence[bytes]
+    occurred_at: datetime
+    received_at: datetime
+    lead_id: str | None = None
+    known_by: str | None = None
 
 
 _COLUMNS = (
@@ -227,6 +247,135 @@ async def note_tried(tx: Tx, trial: str, keys: Iterable[int], *, at: datetime) -
         "ON CONFLICT DO NOTHING",
         trial, sorted(set(keys)), at,
     )  # fmt: skip
+
+
+async def insert_waiting(tx: Tx, rows: Sequence[Waiting]) -> None:
+    """Keep rows until their lead is there."""
+    if rows:
+        await (await raw(tx)).executemany(
+            "INSERT INTO import_waiting (receipt_id, ordinal, source_id, import_id, record, key, kind, fact, digests, "
+            "occurred_at, received_at) VALUES ($1::uuid, $2, $3, $4::uuid, $5, $6, $7, $8, $9, $10, $11)",
+            [
+                (w.receipt_id, w.ordinal, w.source_id, w.import_id, w.record, w.key, w.kind, w.fact, w.digests,
+                 w.occurred_at, w.received_at)
+                for w in rows
+            ],
+        )  # fmt: skip
+
+
+async def anything_waits(tx: Tx) -> bool:
+    """Whether any row waits for a lead that nobody has named yet."""
+    return bool(await (await raw(tx)).fetchval("SELECT EXISTS (SELECT FROM import_waiting WHERE lead_id IS NULL)"))
+
+
+async def leads_by_key(tx: Tx, keys: Sequence[str]) -> dict[str, str]:
+    """The lead of whoever has this identity key."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT k.key, l.id::text FROM identity_key k JOIN lead l ON l.person_id = k.person_id "
+        "WHERE k.key = ANY($1::text[])",
+        keys,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def find_waiting(tx: Tx, leads: Mapping[bytes, str]) -> int:
+    """Say which lead is meant by these digests; how many rows waited for it."""
+    if not leads:
+        return 0
+    done: str = await (await raw(tx)).execute(
+        "UPDATE import_waiting w SET lead_id = f.lead_id FROM unnest($1::bytea[], $2::uuid[]) AS f (digest, lead_id) "
+        "WHERE w.lead_id IS NULL AND w.digests @> ARRAY[f.digest]",
+        list(leads), list(leads.values()),
+    )  # fmt: skip
+    return int(done.split()[-1])
+
+
+async def hold_waiting(tx: Tx, *, before: datetime, most: int) -> list[Waiting]:
+    """Lock rows whose lead is there, or that wait since before a time, and their imports first: as an import does."""
+    connection = await raw(tx)
+    due = "(w.lead_id IS NOT NULL OR w.received_at < $1)"
+    free = await connection.fetch(
+        "SELECT id::text FROM import_file WHERE id IN ("  # noqa: S608
+        f"SELECT import_id FROM (SELECT import_id FROM import_waiting w WHERE {due} LIMIT $2) AS d) "
+        "ORDER BY id FOR UPDATE SKIP LOCKED",
+        before, most,
+    )  # fmt: skip
+    if not free:
+        return []
+    rows = await connection.fetch(
+        f"""
+        SELECT w.receipt_id::text, w.ordinal, w.source_id, w.import_id::text, w.record, w.key, w.kind, w.fact,
+               w.digests, w.occurred_at, w.received_at, w.lead_id::text,
+               (SELECT k.key FROM lead l JOIN identity_key k ON k.person_id = l.person_id
+                WHERE l.id = w.lead_id ORDER BY k.key LIMIT 1)
+        FROM import_waiting w WHERE {due} AND w.import_id = ANY($3::uuid[])
+        ORDER BY w.receipt_id, w.ordinal LIMIT $2 FOR UPDATE OF w SKIP LOCKED
+        """,  # noqa: S608
+        before, most, [row[0] for row in free],
+    )  # fmt: skip
+    return [Waiting(*row) for row in rows]
+
+
+async def end_waiting(
+    tx: Tx,
+    rows: Sequence[Waiting],
+    *,
+    refused: Sequence[tuple[Waiting, str]],
+    moves: Mapping[str, Mapping[str, int]],
+) -> None:
+    """The rows wait no longer: their imports count how they ended, and list only what was refused."""
+    connection = await raw(tx)
+    await connection.execute(
+        "DELETE FROM import_waiting w USING unnest($1::uuid[], $2::smallint[]) AS e (receipt_id, ordinal) "
+        "WHERE w.receipt_id = e.receipt_id AND w.ordinal = e.ordinal",
+        [w.receipt_id for w in rows], [w.ordinal for w in rows],
+    )  # fmt: skip
+    await connection.execute(
+        "DELETE FROM import_error x USING unnest($1::uuid[], $2::bigint[]) AS e (import_id, record) "
+        "WHERE x.import_id = e.import_id AND x.record = e.record",
+        [w.import_id for w in rows], [w.record for w in rows],
+    )  # fmt: skip
+    for import_id, told in (
+        (i, [(w, reason) for w, reason in refused if w.import_id == i]) for i in {w.import_id for w, _ in refused}
+    ):
+        await insert_errors(tx, import_id, [RowError(w.record, "", reason) for w, reason in told])
+    for import_id, move_by in moves.items():
+        row = await connection.fetchrow("SELECT counts::text FROM import_file WHERE id = $1::uuid", import_id)
+        if row is None:
+            continue
+        counts = Counter(json.loads(row[0]))
+        counts.update(move_by)
+        await connection.execute(
+            "UPDATE import_file SET counts = $2::text::jsonb WHERE id = $1::uuid",
+            import_id, json.dumps({name: n for name, n in counts.items() if n}),
+        )  # fmt: skip
+
+
+_UNDER_WAY = "state IN ('receiving', 'waiting', 'running') AND trial IS NULL"
+
+
+async def note_forgotten(tx: Tx, digests: Sequence[bytes], *, at: datetime) -> None:
+    """Remember these digests, if any export is under way that may hold the person."""
+    await (await raw(tx)).execute(
+        "INSERT INTO import_forgotten (digest, noted_at) SELECT d, $2 FROM unnest($1::bytea[]) AS d "  # noqa: S608
+        f"WHERE EXISTS (SELECT FROM import_file WHERE {_UNDER_WAY}) "
+        "ORDER BY d ON CONFLICT (digest) DO UPDATE SET noted_at = excluded.noted_at",
+        digests, at,
+    )  # fmt: skip
+
+
+async def forgotten_digests(tx: Tx | Direct, *, since: datetime) -> set[bytes]:
+    """The digests of keys of persons who were forgotten since then."""
+    rows = await (await raw(tx)).fetch("SELECT digest FROM import_forgotten WHERE noted_at >= $1", since)
+    return {bytes(row[0]) for row in rows}
+
+
+async def drop_forgotten(tx: Tx) -> None:
+    """Drop the digests that no export under way was handed in before."""
+    await (await raw(tx)).execute(
+        "DELETE FROM import_forgotten f WHERE NOT EXISTS ("  # noqa: S608
+        f"SELECT FROM import_file i WHERE i.{_UNDER_WAY} AND i.created_at <= f.noted_at)"
+    )
 
 
 async def forget(tx: Tx, *, before: datetime) -> int:

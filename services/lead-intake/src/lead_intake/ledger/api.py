@@ -27,7 +27,9 @@ from lead_intake.ledger.store import Counted, StoredEntry, StoredReceipt, Wanted
 router = APIRouter()
 
 SourceParam = Annotated[str | None, Query(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Only of this source.")]
-OutcomeName = Literal["created", "matched", "touch_only", "duplicate", "refused", "quarantined", "pending", "test"]
+OutcomeName = Literal[
+    "created", "matched", "touch_only", "updated", "duplicate", "refused", "quarantined", "pending", "test"
+]
 ReasonParam = Annotated[str | None, Query(pattern=r"^[a-z0-9_]{1,64}$", description="Only with this reason.")]
 MomentParam = Annotated[datetime | None, Query(description="RFC 3339; receipts from it on, or before it.")]
 DRY = 500
@@ -173,6 +175,7 @@ class Balance(BaseModel):
     created: int = 0
     matched: int = 0
     touch_only: int = 0
+    updated: int = 0
     duplicate: int = 0
     refused: int = 0
     quarantined: int = 0

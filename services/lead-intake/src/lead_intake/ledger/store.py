@@ -423,7 +423,8 @@ async def leadless(tx: Tx, spans: Sequence[Span]) -> dict[tuple[str, datetime], 
         SELECT e.source_id, s.hour, e.count
         FROM unnest($1::timestamptz[], $2::uuid[], $3::uuid[]) AS s (hour, low, high), LATERAL (
             SELECT source_id, count(*) FROM receipt_entry e
-            WHERE e.receipt_id >= s.low AND e.receipt_id < s.high AND e.outcome IN ('created', 'matched', 'touch_only')
+            WHERE e.receipt_id >= s.low AND e.receipt_id < s.high
+              AND e.outcome IN ('created', 'matched', 'touch_only', 'updated')
               -- A scalar subquery, so that leads are looked up one by one and never read as a whole.
               AND (SELECT true FROM lead l WHERE l.id = e.lead_id) IS NULL
             GROUP BY 1) AS e

@@ -73,6 +73,7 @@ async def search_leads(request: Request, body: Search, caller: Caller = requires
     if not (patterns or identities or key):
         raise Problem(422, "There is nothing to look for", detail="Say a name, a company, an address or a number.")
     async with app_of(request).db.begin() as tx:
+        identities += [f"crm_id:{crm}:{normalise.text(body.term.strip(), 200)}" for crm in await store.crms(tx)]
         rows = await store.find(tx, patterns=patterns, identities=identities, key=key, limit=body.limit + 1)
         companies = await refs_of(tx, [row["id"] for row in rows])
     items = []

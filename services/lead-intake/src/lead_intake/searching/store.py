@@ -42,13 +42,19 @@ def statement(patterns: Sequence[str]) -> str:
         WHERE k.key = ANY($1::text[])
         UNION
         SELECT e.lead_id FROM source o JOIN receipt_entry e ON e.source_id = o.id AND e.key = $2
-        WHERE e.outcome IN ('created', 'matched', 'touch_only', 'pending') AND e.lead_id IS NOT NULL
+        WHERE e.outcome IN ('created', 'matched', 'touch_only', 'updated', 'pending') AND e.lead_id IS NOT NULL
     )
     SELECT l.id::text, l.created_at, l.source_id, c.data
     FROM found f JOIN lead l ON l.id = f.lead_id JOIN contact c ON c.lead_id = l.id
     WHERE NOT EXISTS (SELECT FROM erased_lead x WHERE x.lead_id = l.id::text)
     ORDER BY l.id DESC LIMIT $3
     """  # noqa: S608, E501 - numbered parameters only
+
+
+async def crms(tx: Tx) -> list[str]:
+    """The CRMs that exports came from: their ids are keys of leads under the CRM's name."""
+    rows = await (await raw(tx)).fetch("SELECT DISTINCT layout->>'crm' FROM import_file ORDER BY 1")
+    return [row[0] for row in rows if row[0]]
 
 
 async def find(

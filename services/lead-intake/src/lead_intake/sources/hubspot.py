@@ -36,6 +36,10 @@ handshake = no_handshake
 CONTACTS = "0-1"
 INQUIRY_PROPERTIES = "recent_conversion_date,recent_conversion_event_name,num_conversion_events"
 """Properties that change when a known contact sends a form again; a source can name its own."""
+UPDATE_PROPERTIES = (
+    "email,firstname,lastname,phone,mobilephone,company,jobtitle,country,website,hs_language,numberofemployees,industry"
+)
+"""Properties that say something of a known person when they change; a source can name its own, `none` for none."""
 reply = receipt_reply
 secret_problem = no_secret_problem
 
@@ -111,6 +115,12 @@ def _event(event: dict[str, Any], source: Source) -> Inquiry:
         return Inquiry(
             f"{contact}:{minute}", {}, occurred_at=at, lookup=Lookup(contact_id, about={"erased_as": contact})
         )
+    telling = str(source.settings.get("update_properties", UPDATE_PROPERTIES)).split(",")
+    if what == "propertyChange" and changed in (name.strip() for name in telling):
+        # What was saved at once has one time and is one look-up; a later change is another.
+        moment = int(at.timestamp() * 1_000) if at else 0
+        about = {"erased_as": contact, "tells": "update"}
+        return Inquiry(f"{contact}:told:{moment}", {}, occurred_at=at, lookup=Lookup(contact_id, about=about))
     return Inquiry(key, {}, occurred_at=at, refused="not_an_inquiry")
 
 

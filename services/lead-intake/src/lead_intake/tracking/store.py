@@ -28,6 +28,7 @@ class WaitingVisit:
     received_at: datetime
     keys: tuple[str, ...]
     origin: Origin
+    mentions: tuple[int, ...] = ()
 
 
 async def visitors(tx: Tx | Direct, keys: Sequence[str]) -> dict[str, str]:
@@ -67,8 +68,11 @@ async def insert_visits(tx: Tx | Direct, visits: Sequence[WaitingVisit]) -> None
         return
     await (await raw(tx)).execute(
         "INSERT INTO visit (touch_id, receipt_id, ordinal, source_id, provider, occurred_at, received_at, "
-        "anonymous_key, user_key, origin) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], "
-        "$5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::text[])",
+        "anonymous_key, user_key, origin, mentions) SELECT touch_id, receipt_id, ordinal, source_id, provider, "
+        "occurred_at, received_at, anonymous_key, user_key, origin, mentions::bigint[] FROM unnest($1::uuid[], "
+        "$2::uuid[], $3::smallint[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], "
+        "$9::text[], $10::text[], $11::text[]) AS v (touch_id, receipt_id, ordinal, source_id, provider, "
+        "occurred_at, received_at, anonymous_key, user_key, origin, mentions)",
         [v.touch_id for v in visits],
         [v.receipt_id for v in visits],
         [v.ordinal for v in visits],
@@ -79,6 +83,7 @@ async def insert_visits(tx: Tx | Direct, visits: Sequence[WaitingVisit]) -> None
         [_key(v.keys, "anonymous:") for v in visits],
         [_key(v.keys, "user:") for v in visits],
         [json.dumps(asdict(v.origin)) for v in visits],
+        ["{" + ",".join(map(str, v.mentions)) + "}" for v in visits],
     )
 
 
@@ -184,12 +189,21 @@ async def stitched(tx: Tx, key: str) -> None:
 
 
 async def forget(tx: Tx, *, before: datetime, most: int) -> int:
-    """Delete visits that waited too long; how many there were."""
-    done: str = await (await raw(tx)).execute(
-        "DELETE FROM visit WHERE touch_id = ANY(ARRAY(SELECT touch_id FROM visit WHERE received_at < $1 LIMIT $2))",
+    """Delete visits that waited too long, and the bodies that they came in; how many visits there were.
+
+    A body is found through its visits when somebody is forgotten: where nothing in it is open, it goes with them.
+    """
+    connection = await raw(tx)
+    rows = await connection.fetch(
+        "DELETE FROM visit WHERE touch_id = ANY(ARRAY(SELECT touch_id FROM visit WHERE received_at < $1 LIMIT $2)) "
+        "RETURNING receipt_id",
         before, most,
     )  # fmt: skip
-    return int(done.split()[-1])
+    await connection.execute(
+        "UPDATE receipt r SET body = NULL WHERE r.id = ANY($1::uuid[]) AND r.body IS NOT NULL AND r.state = 'settled'",
+        sorted({row[0] for row in rows}),
+    )
+    return len(rows)
 
 
 def _key(keys: Sequence[str], prefix: str) -> str:

@@ -225,6 +225,62 @@ class TouchRecorded(_message.Message):
 Global___TouchRecorded: _TypeAlias = TouchRecorded  # noqa: Y015
 
 @_typing.final
+class LeadUpdated(_message.Message):
+    """A source said more of a lead that is known, and it was no contact with marketing: a CRM's record changed, a tracker named
+    its visitor, an export told a record again. Only features change; there is no touch and no engagement.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAD_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    RECEIPT_ID_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    IMPORTED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    lead_id: _builtins.str
+    sequence: _builtins.int
+    """The version of the lead, as of the other events about it: of features the highest counts."""
+    source_id: _builtins.str
+    """The source that said it, and the kind of provider behind it."""
+    provider: _builtins.str
+    receipt_id: _builtins.str
+    """The receipt in intake's ledger; each tells of a lead at most once."""
+    imported: _builtins.bool
+    """It was said by an export of the past, not by a delivery."""
+    account_id: _builtins.str
+    """The lead's account as it stands, empty where none is known."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def features(self) -> Global___LeadFeatures:
+        """The features as they stand now; where the lead came from stays in them."""
+
+    def __init__(
+        self,
+        *,
+        lead_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        source_id: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        receipt_id: _builtins.str = ...,
+        features: Global___LeadFeatures | None = ...,
+        imported: _builtins.bool = ...,
+        account_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "features", b"features", "imported", b"imported", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "provider", b"provider", "receipt_id", b"receipt_id", "sequence", b"sequence", "source_id", b"source_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeadUpdated: _TypeAlias = LeadUpdated  # noqa: Y015
+
+@_typing.final
 class LeadErased(_message.Message):
     """The person behind a lead was forgotten: contact rows, notes, raw bodies and click ids are deleted, facts stay.
     On a topic of its own that is kept for ever: it is the erasure log, applied before a restored database serves.

@@ -5,7 +5,7 @@ from alembic import op
 from baton_kit.edges import create_edges_v1
 
 revision = "0009"
-down_revision = "0008"
+down_revision = "0013"
 
 _STATEMENTS = [
     # Leads that stand already get their account with the next inquiry that names a company.
