@@ -252,7 +252,7 @@ def _check(text: str, scope: Scope, terms: Mapping[str, Term]) -> tuple[str, str
 
     # 2. As written, with the terms as typed variables: positions are those of the author's own text.
     usable = {name: term for name, term in terms.items() if scope in term.scopes}
-    written = _compile(text, scope, {name: _type_named(term.type_name) for name, term in usable.items()})
+    written = _compile(text, scope, tuple((name, term.type_name) for name, term in usable.items()))
     type_name = written.return_type().name()
 
     # 3. With the terms written out, as it will run.
@@ -263,7 +263,7 @@ def _check(text: str, scope: Scope, terms: Mapping[str, Term]) -> tuple[str, str
         final = written
     else:
         try:
-            final = _compile(expanded, scope, {})
+            final = _compile(expanded, scope, ())
         except CriteriaError as error:
             raise CriteriaError(f"cannot be used with its terms written out: {error.detail}") from None
 
@@ -283,9 +283,10 @@ def _check(text: str, scope: Scope, terms: Mapping[str, Term]) -> tuple[str, str
     return expanded, type_name
 
 
-def _compile(text: str, scope: Scope, extra: Mapping[str, Any]) -> Any:
+@functools.lru_cache(maxsize=2_048)  # whoever edits an agreement changes one condition of many
+def _compile(text: str, scope: Scope, terms: tuple[tuple[str, str], ...]) -> Any:
     try:
-        return _environment(scope, extra).compile(text)
+        return _environment(scope, {name: _type_named(type_name) for name, type_name in terms}).compile(text)
     except RuntimeError as error:
         _raise_readable(str(error), scope)
 
