@@ -14,6 +14,7 @@ from baton_cli import (
     account,
     agreement,
     archive,
+    attribution,
     channels,
     config,
     doctor,
@@ -46,6 +47,7 @@ app = typer.Typer(
 for noun in (
     account,
     agreement,
+    attribution,
     channels,
     config,
     events,

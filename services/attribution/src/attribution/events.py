@@ -19,7 +19,6 @@ from attribution.facts import (
     QualifiedFact,
     TouchFact,
 )
-from attribution.models import DIRECT
 from baton.lead.v1.accounts_pb2 import AccountMerged, AccountUnmerged, LeadAccountChanged
 from baton.lead.v1.channels_pb2 import TouchRegrouped
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
@@ -31,6 +30,7 @@ from baton.sales.v1.sales_pb2 import (
     SalesFeedback,
 )
 from baton_kit.outages import Unprocessable
+from baton_models.weights import DIRECT
 
 
 def lead_of(e: LeadCreated) -> LeadFact:
