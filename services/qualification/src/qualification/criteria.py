@@ -4,6 +4,7 @@ An expression sees no clock, no database and no floating point, so that the same
 any machine. An expression that fails while running (a missing answer, an overflow) counts as not met.
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -204,10 +205,15 @@ class Conditions:
         """The features that can change an answer."""
         if not conditions:
             return
-        env = _environment(conditions[0].scope)
-        self._each = [env.compile(condition.expanded) for condition in conditions]
+        self._env = _environment(conditions[0].scope)
+        self._expanded = [condition.expanded for condition in conditions]
         # A list literal answers 20 rules in the time of two separate calls.
-        self._all = env.compile("[" + ",\n".join(f"({condition.expanded})" for condition in conditions) + "]")
+        self._all = self._env.compile("[" + ",\n".join(f"({text})" for text in self._expanded) + "]")
+
+    @functools.cached_property
+    def _each(self) -> list[Any]:
+        """The same ones apart, compiled when the list has failed for the first time."""
+        return [self._env.compile(text) for text in self._expanded]
 
     def answers(self, variables: Mapping[str, Any]) -> list[bool]:
         """Return for each condition whether it holds."""
@@ -246,7 +252,7 @@ def _check(text: str, scope: Scope, terms: Mapping[str, Term]) -> tuple[str, str
 
     # 2. As written, with the terms as typed variables: positions are those of the author's own text.
     usable = {name: term for name, term in terms.items() if scope in term.scopes}
-    written = _compile(text, scope, {name: _type_named(term.type_name) for name, term in usable.items()})
+    written = _compile(text, scope, tuple((name, term.type_name) for name, term in usable.items()))
     type_name = written.return_type().name()
 
     # 3. With the terms written out, as it will run.
@@ -257,7 +263,7 @@ def _check(text: str, scope: Scope, terms: Mapping[str, Term]) -> tuple[str, str
         final = written
     else:
         try:
-            final = _compile(expanded, scope, {})
+            final = _compile(expanded, scope, ())
         except CriteriaError as error:
             raise CriteriaError(f"cannot be used with its terms written out: {error.detail}") from None
 
@@ -277,9 +283,10 @@ def _check(text: str, scope: Scope, terms: Mapping[str, Term]) -> tuple[str, str
     return expanded, type_name
 
 
-def _compile(text: str, scope: Scope, extra: Mapping[str, Any]) -> Any:
+@functools.lru_cache(maxsize=2_048)  # whoever edits an agreement changes one condition of many
+def _compile(text: str, scope: Scope, terms: tuple[tuple[str, str], ...]) -> Any:
     try:
-        return _environment(scope, extra).compile(text)
+        return _environment(scope, {name: _type_named(type_name) for name, type_name in terms}).compile(text)
     except RuntimeError as error:
         _raise_readable(str(error), scope)
 
