@@ -13,6 +13,7 @@ from rich.text import Text
 from baton_cli import (
     agreement,
     archive,
+    attribution,
     channels,
     config,
     doctor,
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 for noun in (
     agreement,
+    attribution,
     channels,
     config,
     events,

@@ -17,7 +17,6 @@ from attribution.facts import (
     QualifiedFact,
     TouchFact,
 )
-from attribution.models import DIRECT
 from baton.lead.v1.channels_pb2 import TouchRegrouped
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import LeadQualified, LeadScored
@@ -28,6 +27,7 @@ from baton.sales.v1.sales_pb2 import (
     SalesFeedback,
 )
 from baton_kit.outages import Unprocessable
+from baton_models.weights import DIRECT
 
 
 def lead_of(e: LeadCreated) -> LeadFact:

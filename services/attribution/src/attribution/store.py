@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from attribution.contribution import CAMPAIGN_NOT_SET, Credit, Deal, Projection, Total, TotalKey
+from attribution.contribution import CAMPAIGN_NOT_SET, COMPUTED, Credit, Deal, Projection, Total, TotalKey
 from attribution.facts import Fact, GroupFact
-from attribution.models import MODELS, Parameters, Touch
 from attribution.tables import TABLE_OF
 from baton_kit.db import Tx, raw
 from baton_kit.edges import ALONE, Edge, Families, families
+from baton_models.weights import Parameters, Touch
 
 _CREDIT_COLUMNS = tuple(f.name for f in dataclasses.fields(Credit))
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -247,9 +247,9 @@ async def open_projection(tx: Tx, parameters: Parameters, *, at: datetime) -> Pr
     generation_id = await (await raw(tx)).fetchval(
         "INSERT INTO generation (state, lookback_days, half_life_hours, models, created_at) "
         "VALUES ('building', $1, $2, $3, $4) RETURNING generation_id",
-        parameters.lookback_days, parameters.half_life_hours, list(MODELS), at,
+        parameters.lookback_days, parameters.half_life_hours, list(COMPUTED), at,
     )  # fmt: skip
-    return Projection(generation_id, tuple(MODELS), parameters)
+    return Projection(generation_id, COMPUTED, parameters)
 
 
 async def make_current(tx: Tx, projection: Projection) -> None:
