@@ -11,8 +11,10 @@ import typer
 from rich.text import Text
 
 from baton_cli import (
+    account,
     agreement,
     archive,
+    attribution,
     campaign,
     channels,
     config,
@@ -44,8 +46,10 @@ app = typer.Typer(
     ),
 )
 for noun in (
+    account,
     agreement,
     campaign,
+    attribution,
     channels,
     config,
     events,

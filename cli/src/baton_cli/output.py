@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -103,6 +103,16 @@ def progress(text: str) -> Iterator[None]:
             yield
     else:
         yield
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], None]]:
+    """Show what is being worked on, one thing after the other, on a terminal only."""
+    if sys.stderr.isatty():
+        with err().status(Text("")) as status:
+            yield lambda text: status.update(Text(clean(text)))
+    else:
+        yield lambda _: None
 
 
 def confirm(question: str, *, yes: bool) -> None:

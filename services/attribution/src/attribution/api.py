@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 from attribution import rebuild as rebuilding
 from attribution import report
 from attribution.contribution import Credit, Deal
-from attribution.models import Parameters
 from attribution.report import AttributionReport
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
+from baton_models.weights import Parameters
 
 if TYPE_CHECKING:
     from attribution.app import App

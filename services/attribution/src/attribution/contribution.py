@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
-from attribution.models import MODELS, Parameters, Touch, apportion, journey_before
+from baton_models.weights import MODELS, Milestones, Parameters, Touch, apportion, journey_before
 
 NO_TOUCH: Final = "(none)"
 """The line of won deals without any counted touch."""
 
 CAMPAIGN_NOT_SET: Final = "(not set)"
 """The line of touches that name no campaign."""
+
+COMPUTED: Final = ("first", "last", "last_non_direct", "linear", "position", "time_decay")
+"""The models whose credits are kept for every touch of a won deal, in the order of a new generation's columns."""
 
 DIMENSIONS: Final = ("channel", "campaign")
 
@@ -90,7 +93,7 @@ def credits_of(deal: Deal, touches: Sequence[Touch], projection: Projection) -> 
         return (Credit(deal.deal_id, 0, deal.lead_id, None, NO_TOUCH, NO_TOUCH, deal.currency, closed_on, everything),)
     by_model = []
     for model in projection.models:
-        weights = MODELS[model](journey, deal.closed_at, projection.parameters)
+        weights = MODELS[model](journey, Milestones(deal.closed_at), projection.parameters)
         shares = apportion(deal.amount_minor, weights)
         by_model.append([share if weight else None for share, weight in zip(shares, weights, strict=True)])
     return tuple(

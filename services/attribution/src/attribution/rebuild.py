@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from attribution import store
 from attribution.contribution import Credit, Deal, Projection, Total, TotalKey, credits_of, totals_of
 from attribution.credit import credit_anew
-from attribution.models import Parameters
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
+from baton_models.weights import Parameters
 
 if TYPE_CHECKING:
     from attribution.app import App

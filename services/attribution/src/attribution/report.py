@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from attribution import store
 from attribution.contribution import Credit, Deal
-from attribution.models import Parameters
 from attribution.store import KeyTotal, RulesInForce
+from baton_models.weights import Parameters
 
 if TYPE_CHECKING:
     from attribution.app import App

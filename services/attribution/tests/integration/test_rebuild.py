@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attribution.app import SERVICE, App
-from attribution.models import Parameters
 from attribution.rebuild import AlreadyRebuilding, rebuild, verify
 from baton.sales.v1.sales_pb2 import DealClosed, DealOutcome
 from baton_kit.envelope import Event
 from baton_kit.testing import Harness
+from baton_models.weights import Parameters
 
 LEADS = ("lead-1", "lead-2", "lead-3")
 

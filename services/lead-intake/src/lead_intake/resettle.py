@@ -15,6 +15,7 @@ from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from baton_kit.outbox import Lane
 from lead_intake import store
+from lead_intake.accounts import follow
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery, Entry
 from lead_intake.receive import Settled, Writes, lock_of, settle, visitor_keys, visitor_lock, write_visitors
@@ -58,6 +59,7 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again], *, lane: Lane = Lan
     visitors = await tracking.visitors(tx, tracked)
     leads = await store.lock_leads(tx, sorted({*persons.values(), *visitors.values()}))
     failpoint("resettle.after_reads")
+    accounts = await follow.accounts_of(tx, [a.entry.person for a in again if a.entry.person is not None])
 
     # 3. Pure. A pending entry is the first of its key: it does not repeat itself.
     own = {(a.source_id, a.entry.key): a.receipt_id for a in again}
@@ -66,7 +68,7 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again], *, lane: Lane = Lan
         for key, first in firsts.items()
         if not (first.outcome is Outcome.PENDING and first.receipt_id == own.get(key))
     }
-    writes = Writes(leads, persons, firsts, campaigns, visitors=visitors)
+    writes = Writes(leads, persons, firsts, campaigns, visitors=visitors, accounts=accounts)
     ended = [
         settle(_delivery(a), a.entry, writes) if standing.get((a.receipt_id, a.ordinal)) in OPEN else None
         for a in again
@@ -82,6 +84,7 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again], *, lane: Lane = Lan
         leads=list(writes.created.values()),
         touches=writes.touches,
     )
+    await follow.keep(tx, writes)
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
     await store.insert_merges(tx, writes.merges)
     if tracked:

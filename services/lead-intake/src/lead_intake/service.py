@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from baton_kit.runtime import Service
+from lead_intake.accounts.unite import unite_for_ever
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
 from lead_intake.campaigns import restate as campaigns
@@ -102,6 +103,7 @@ SERVICE: Service[App] = Service(
             "campaigns": match_campaigns,
             "proposals": propose_for_ever,
             "shared_keys": share_for_ever,
+            "accounts": unite_for_ever,
             "replay": replay_receipts,
             "ledger": count_ledger,
             "bodies": empty_bodies,

@@ -31,6 +31,7 @@ class Lead:
     features: LeadFeatures
     contact: ContactChanged
     contact_sequence: int
+    account_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ async def lock_leads(tx: Tx | Direct, person_ids: Sequence[str]) -> dict[str, Le
     rows = await (await raw(tx)).fetch(
         """
         SELECT l.id::text, l.person_id::text, l.source_id, l.receipt_id::text, l.created_at, l.sequence, l.told_at,
-               l.features, c.data, c.sequence
+               l.features, c.data, c.sequence, coalesce(l.account_id::text, '')
         FROM lead l JOIN contact c ON c.lead_id = l.id
         WHERE l.person_id = ANY($1::uuid[])
         ORDER BY l.id
@@ -191,7 +192,7 @@ async def lock_leads(tx: Tx | Direct, person_ids: Sequence[str]) -> dict[str, Le
     return {
         r[1]: Lead(
             r[0], r[1], r[2], r[3], r[4], r[5], r[6],
-            LeadFeatures.FromString(r[7]), ContactChanged.FromString(r[8]), r[9],
+            LeadFeatures.FromString(r[7]), ContactChanged.FromString(r[8]), r[9], r[10],
         )
         for r in rows
     }  # fmt: skip
@@ -204,7 +205,7 @@ _WRITTEN: Mapping[str, str] = {
     "lead_id uuid, first_receipt_id uuid",
     "identity_key": "key text, person_id uuid",
     "lead": "id uuid, person_id uuid, source_id text, receipt_id uuid, created_at timestamptz, sequence bigint, "
-    "told_at timestamptz, features bytea",
+    "told_at timestamptz, features bytea, account_id uuid",
     "contact": "lead_id uuid, sequence bigint, data bytea",
     "touch": "id uuid, lead_id uuid, receipt_id uuid, occurred_at timestamptz, sequence bigint, source_id text, "
     "kind text, channel text, utm_source text, utm_medium text, utm_campaign text, campaign_id text, form_id text, "
@@ -253,7 +254,7 @@ async def insert_batch(
         [
             (
                 lead.id, lead.person_id, lead.source_id, lead.receipt_id, lead.created_at, lead.sequence, lead.told_at,
-                lead.features.SerializeToString(deterministic=True),
+                lead.features.SerializeToString(deterministic=True), lead.account_id or None,
             )
             for lead in leads
         ],
@@ -282,10 +283,11 @@ async def update_leads(tx: Tx | Direct, leads: Sequence[Lead]) -> None:
     await (await raw(tx)).execute(
         """
         WITH told AS (
-            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::bytea[], $5::bigint[], $6::bytea[])
-                AS t (id, sequence, told_at, features, version, data)
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::bytea[], $5::bigint[], $6::bytea[],
+                $7::uuid[]) AS t (id, sequence, told_at, features, version, data, account_id)
         ), leads AS (
-            UPDATE lead SET sequence = t.sequence, told_at = t.told_at, features = t.features
+            UPDATE lead SET sequence = t.sequence, told_at = t.told_at, features = t.features,
+                account_id = t.account_id
             FROM told t WHERE lead.id = t.id
         )
         UPDATE contact SET sequence = t.version, data = t.data
@@ -297,6 +299,7 @@ async def update_leads(tx: Tx | Direct, leads: Sequence[Lead]) -> None:
         [lead.features.SerializeToString(deterministic=True) for lead in leads],
         [lead.contact_sequence for lead in leads],
         [lead.contact.SerializeToString(deterministic=True) for lead in leads],
+        [lead.account_id or None for lead in leads],
     )
 
 
@@ -447,13 +450,16 @@ async def receipt(tx: Tx, id: str) -> tuple[Mapping[str, Any], list[Mapping[str,
     return row, list(entries)
 
 
-async def leads(tx: Tx, *, before: str | None, limit: int) -> list[Mapping[str, Any]]:
-    """Leads, newest first."""
+async def leads(
+    tx: Tx, *, before: str | None, limit: int, accounts: Sequence[str] | None = None
+) -> list[Mapping[str, Any]]:
+    """Leads, newest first; with `accounts` those that came to one of them."""
     return list(
         await (await raw(tx)).fetch(
-            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead "
-            "WHERE $1::uuid IS NULL OR id < $1::uuid ORDER BY lead.id DESC LIMIT $2",
-            before, limit,
+            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features, account_id::text FROM lead "
+            "WHERE ($1::uuid IS NULL OR id < $1::uuid) AND ($3::uuid[] IS NULL OR account_id = ANY($3::uuid[])) "
+            "ORDER BY lead.id DESC LIMIT $2",
+            before, limit, accounts,
         )
     )  # fmt: skip
 
@@ -461,7 +467,9 @@ async def leads(tx: Tx, *, before: str | None, limit: int) -> list[Mapping[str, 
 async def lead(tx: Tx, id: str) -> Mapping[str, Any] | None:
     """A lead."""
     row: Mapping[str, Any] | None = await (await raw(tx)).fetchrow(
-        "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead WHERE id = $1::uuid", id
+        "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features, account_id::text FROM lead "
+        "WHERE id = $1::uuid",
+        id,
     )
     return row
 
@@ -470,7 +478,7 @@ async def leads_by_id(tx: Tx, ids: Sequence[str]) -> list[Mapping[str, Any]]:
     """Leads, in the order of their ids; unknown ones are missing."""
     return list(
         await (await raw(tx)).fetch(
-            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead "
+            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features, account_id::text FROM lead "
             "WHERE id = ANY($1::uuid[]) ORDER BY id",
             ids,
         )

@@ -151,9 +151,11 @@ lead = Table(
     Column("sequence", BigInteger, nullable=False),
     _time("told_at"),
     Column("features", LargeBinary, nullable=False),
+    Column("account_id", UUID(as_uuid=False)),
     Index("lead_person", "person_id", unique=True),
+    Index("lead_account", "account_id", "id", postgresql_where=text("account_id IS NOT NULL")),
 )
-"""A lead: its version and features (a serialised `LeadFeatures`). Names no person."""
+"""A lead: its version, features (a serialised `LeadFeatures`) and account. Names no person."""
 
 contact = Table(
     "contact",
@@ -711,3 +713,60 @@ import_campaign = Table(
     PrimaryKeyConstraint("source_id", "id", name="import_campaign_pkey"),
 )
 """Campaigns of an export, for the rows that name them by id."""
+
+# --- accounts --------------------------------------------------------------------------------------------------------
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    _bare("name"),
+    _time("created_at"),
+    Column("sequence", BigInteger, nullable=False),
+)
+"""A company; `sequence` is raised by its merges. The name is empty until somebody tells it."""
+
+account_key = Table(
+    "account_key",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("account_id", UUID(as_uuid=False), nullable=False),
+    Index("account_key_account", "account_id"),
+    Index(
+        "account_key_tax",
+        "account_id",
+        text("substr(key, 1, 6)"),
+        unique=True,
+        postgresql_where=text("key LIKE 'tax:%'"),
+    ),
+)
+"""`tax:…`, `company:<crm>:…` and `domain:…` to the account they belong to; of tax numbers one a country."""
+
+account_proposal = Table(
+    "account_proposal",
+    metadata,
+    Column("low", UUID(as_uuid=False), nullable=False),
+    Column("high", UUID(as_uuid=False), nullable=False),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    _time("proposed_at"),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
+    PrimaryKeyConstraint("low", "high", name="account_proposal_pkey"),
+    Index("account_proposal_open", "kind", "proposed_at", postgresql_where=text("state = 'open'")),
+)
+"""Two accounts that may be one: named so by one inquiry or lead (`keys`), or by a tax number (`tax`)."""
+
+account_edge = add_edges_table(metadata, "account_edge")
+"""The merges of accounts as they stand."""
+
+account_decision = Table(
+    "account_decision",
+    metadata,
+    Column("merge_id", UUID(as_uuid=False), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    _bare("decided_by"),
+    _bare("reason"),
+    _time("decided_at"),
+    PrimaryKeyConstraint("merge_id", "version", name="account_decision_pkey"),
+)
+"""Who merged two accounts (version 1) and who undid it (version 2), and why; only ever added to."""

@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from baton_kit.api import create_fastapi
+from lead_intake.accounts import api as accounts
 from lead_intake.api import leads, receipts, sources
 from lead_intake.app import App
 from lead_intake.campaigns import api as campaigns
@@ -31,6 +32,7 @@ def create_api(app: App) -> FastAPI:
             leads.router,
             fetching.router,
             merging.router,
+            accounts.router,
             identity.router,
             grouping.router,
             campaigns.router,

@@ -195,7 +195,8 @@ async def _chunk(tx: Tx, app: App, one: store.Import, piece: bytes, *, receipt_i
         if record.fault or record.raw.strip():
             get = _get(record, layout, chunk.header)
             made = row.refused_row(number, get, reading) if isinstance(get, str) else row.row_of(number, get, reading)
-            keys += 1 + (len(made.entry.person.identities) if made.entry.person else 0)
+            p = made.entry.person
+            keys += 1 + (len(p.identities) + len(p.account_keys) if p else 0)
             if keys > MOST_KEYS and chunk.rows:
                 break
             chunk.rows.append(made)

@@ -83,6 +83,7 @@ async def _stitch(tx: Tx, app: App, key: str) -> int:
         body = events.touch_of(
             origin, touch_id=v.touch_id, lead_id=lead.id, sequence=lead.sequence, source_id=v.source_id,
             provider=v.provider, at=v.occurred_at, features=lead.features, campaign=placed.campaign,
+            account_id=lead.account_id,
         )  # fmt: skip
         told.append(event(body, key=lead.id, occurred_at=v.occurred_at))
         for kind, value in origin.click_ids:

@@ -124,7 +124,8 @@ async def lock_lead(tx: Tx, person_id: str) -> Lead | None:
     """Lock the lead of a person; None when it was forgotten."""
     row = await (await raw(tx)).fetchrow(
         "SELECT l.id::text, l.person_id::text, l.source_id, l.receipt_id::text, l.created_at, l.sequence, l.told_at, "
-        "l.features, c.data, c.sequence FROM lead l JOIN contact c ON c.lead_id = l.id "
+        "l.features, c.data, c.sequence, coalesce(l.account_id::text, '') "
+        "FROM lead l JOIN contact c ON c.lead_id = l.id "
         "WHERE l.person_id = $1::uuid AND NOT EXISTS (SELECT FROM erased_lead e WHERE e.lead_id = l.id::text) "
         "FOR UPDATE",
         person_id,
@@ -133,7 +134,7 @@ async def lock_lead(tx: Tx, person_id: str) -> Lead | None:
         return None
     return Lead(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6],
-        LeadFeatures.FromString(row[7]), ContactChanged.FromString(row[8]), row[9],
+        LeadFeatures.FromString(row[7]), ContactChanged.FromString(row[8]), row[9], row[10],
     )  # fmt: skip
 
 

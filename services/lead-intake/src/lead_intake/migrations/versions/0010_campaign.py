@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0010"
-down_revision = "0013"
+down_revision = "0009"
 
 _STATEMENTS = [
     # Touches that stand already get their key from the worker, which reads each once.

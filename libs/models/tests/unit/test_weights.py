@@ -1,4 +1,4 @@
-"""The models against the reference values, and the facts that hold for every journey."""
+"""The models of one journey against the reference values, and the facts that hold for every journey."""
 
 import csv
 import json
@@ -12,12 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution.models import MODELS, Parameters, Touch, apportion, journey_before
+from baton_models.weights import (
+    MODELS,
+    Milestones,
+    Parameters,
+    Touch,
+    apportion,
+    by_effect,
+    influenced,
+    journey_before,
+    milestone_touch,
+    shaped,
+)
 
 DATA = Path(__file__).parent.parent / "data"
 TINY: dict[str, Any] = json.loads((DATA / "tiny_cases.json").read_text())
 SYNTH: dict[str, Any] = json.loads((DATA / "synth2k_expected.json").read_text())
 CLOSED = datetime(2026, 6, 1, tzinfo=UTC)
+WON = Milestones(CLOSED)
 
 # name of the expected model -> ours, half-life in hours
 EXPECTED = {
@@ -28,6 +40,10 @@ EXPECTED = {
     "position_40_20_40": ("position", 168),
     "time_decay_7d": ("time_decay", 168),
     "time_decay_30d": ("time_decay", 720),
+    "u_first_leadcreate_40_40_20": ("u_shaped", 168),
+    "w_shaped_30_30_30_10": ("w_shaped", 168),
+    "full_path_22_5": ("full_path", 168),
+    "shapley_zhao": ("shapley", 168),
 }
 
 
@@ -42,14 +58,21 @@ def fractions(weights: list[int]) -> list[Fraction]:
 
 @pytest.mark.parametrize("case", [c for c in TINY["position_weights"] if c["first"] == c["last"] == 0.4])
 def test_position_gives_the_published_weights(case: dict[str, Any]) -> None:
-    weights = MODELS["position"](path(*["a"] * case["length"]), CLOSED, Parameters())
+    weights = MODELS["position"](path(*["a"] * case["length"]), WON, Parameters())
+    assert [float(f) for f in fractions(weights)] == pytest.approx(case["weights"], abs=1e-9)
+
+
+@pytest.mark.parametrize("case", [c for c in TINY["position_weights"] if c["two_rule"] == "prop"])
+def test_any_shape_of_two_poles_gives_the_published_weights(case: dict[str, Any]) -> None:
+    poles = [(round(10 * case["first"]), 0), (round(10 * case["last"]), case["length"] - 1)]
+    weights = shaped(case["length"], poles, rest=2)
     assert [float(f) for f in fractions(weights)] == pytest.approx(case["weights"], abs=1e-9)
 
 
 @pytest.mark.parametrize("case", TINY["time_decay"])
 def test_time_decay_gives_the_published_weights(case: dict[str, Any]) -> None:
     touches = [Touch(str(n), CLOSED - timedelta(hours=age), "a", "") for n, age in enumerate(case["ages_h"])]
-    weights = MODELS["time_decay"](touches, CLOSED, Parameters(half_life_hours=case["half_life_h"]))
+    weights = MODELS["time_decay"](touches, WON, Parameters(half_life_hours=case["half_life_h"]))
     assert [float(f) for f in fractions(weights)] == pytest.approx(case["weights"], abs=1e-9)
 
 
@@ -65,7 +88,7 @@ def test_largest_remainder_gives_the_published_cents(case: dict[str, Any]) -> No
 @pytest.mark.parametrize("case", TINY["last_non_direct"])
 def test_last_non_direct_credits_the_published_channel(case: dict[str, Any]) -> None:
     journey = path(*case["path"])
-    weights = MODELS["last_non_direct"](journey, CLOSED, Parameters())
+    weights = MODELS["last_non_direct"](journey, WON, Parameters())
     assert [t.channel for t, weight in zip(journey, weights, strict=True) if weight] == [case["credited"]]
 
 
@@ -73,14 +96,70 @@ def test_linear_gives_the_published_conversions() -> None:
     case = TINY["shapley_one_journey"]
     journey = path(*case["path"])
     conversions: dict[str, Fraction] = defaultdict(Fraction)
-    for touch, share in zip(journey, fractions(MODELS["linear"](journey, CLOSED, Parameters())), strict=True):
+    for touch, share in zip(journey, fractions(MODELS["linear"](journey, WON, Parameters())), strict=True):
         conversions[touch.channel] += share * case["conversions"]
     assert conversions == {channel: Fraction(x) for channel, x in case["linear"].items()}
+
+
+def test_shapley_gives_the_published_conversions() -> None:
+    case = TINY["shapley_one_journey"]
+    journey = path(*case["path"])
+    shares = [f * case["conversions"] for f in fractions(MODELS["shapley"](journey, WON, Parameters()))]
+    ordered = {c: {str(n + 1): shares[n] for n, t in enumerate(journey) if t.channel == c} for c in case["ordered"]}
+    assert ordered == case["ordered"]
+    assert {c: sum(places.values()) for c, places in ordered.items()} == case["shapley_zhao"]
+
+
+def test_a_milestone_belongs_to_the_last_touch_at_or_before_it() -> None:
+    journey = path("a", "b", "c")
+    at = [touch.occurred_at for touch in journey]
+    second = timedelta(seconds=1)
+    assert milestone_touch(journey, at[1]) == 1
+    assert milestone_touch(journey, at[1] - second) == 0
+    assert milestone_touch(journey, at[0] - second) is None
+    assert milestone_touch(journey, None) is None
+
+
+def test_milestones_on_one_touch_add_up_and_missing_ones_leave_their_part_to_the_rest() -> None:
+    journey = path("a", "b", "c", "d")
+    at = [touch.occurred_at for touch in journey]
+    w = MODELS["w_shaped"]
+    # Lead and opportunity on b: 30 a, 60 b, 5 c, 5 d.
+    assert fractions(w(journey, Milestones(CLOSED, at[1], at[1]), Parameters())) == [
+        Fraction(n, 20) for n in (6, 12, 1, 1)
+    ]
+    # No opportunity: 30, 30 and 10 for two, of 70.
+    assert fractions(w(journey, Milestones(CLOSED, at[1]), Parameters())) == [Fraction(n, 14) for n in (6, 6, 1, 1)]
+    assert (
+        fractions(MODELS["full_path"](journey, Milestones(CLOSED, at[1], at[2]), Parameters())) == [Fraction(1, 4)] * 4
+    )
+
+
+def test_touches_of_an_excluded_channel_do_not_count() -> None:
+    journey = path("direct", "email", "direct")
+    counted = journey_before(journey, CLOSED, lookback_days=None, excluded=("direct",))
+    assert [t.channel for t in counted] == ["email"]
+
+
+def test_every_channel_of_a_journey_influenced_it() -> None:
+    assert influenced(path("a", "b", "a")) == {"a", "b"}
+
+
+def test_a_deal_whose_channels_have_no_effect_has_no_weights() -> None:
+    assert by_effect(path("a", "b"), {"a": 0.0, "b": -1e-18}) == [0, 0]
+    assert fractions(by_effect(path("a", "b", "a"), {"a": 0.5, "b": 1.0})) == [Fraction(n, 4) for n in (1, 2, 1)]
 
 
 def read(name: str) -> list[dict[str, str]]:
     with (DATA / name).open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def milestones(deal: dict[str, str]) -> Milestones:
+    names = ("closed_at", "lead_created_at", "opp_created_at")
+    closed, lead, opportunity = (datetime.fromisoformat(deal[n]) if deal[n] else None for n in names)
+    assert closed is not None
+    return Milestones(closed, lead, opportunity)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +192,7 @@ def test_two_thousand_leads_give_the_reference_to_the_cent(
         if not journey:
             without_touch += amount
             continue
-        weights = MODELS[model](journey, closed_at, parameters)
+        weights = MODELS[model](journey, milestones(deal), parameters)
         shares = [float(f) for f in fractions(weights)]
         for touch, share, credit in zip(journey, shares, apportion(amount, weights), strict=True):
             cents[touch.channel] += credit
@@ -150,7 +229,7 @@ journeys = st.lists(touches, min_size=1, max_size=12, unique_by=lambda t: t.touc
 def test_the_credits_of_a_deal_always_sum_to_its_amount(
     journey: tuple[Touch, ...], amount: int, model: str, half_life: int
 ) -> None:
-    weights = MODELS[model](journey, CLOSED, Parameters(half_life_hours=half_life))
+    weights = MODELS[model](journey, WON, Parameters(half_life_hours=half_life))
     credits = apportion(amount, weights)
     assert sum(credits) == amount
     for credit, weight in zip(credits, weights, strict=True):
@@ -161,18 +240,18 @@ def test_the_credits_of_a_deal_always_sum_to_its_amount(
 @given(touch=touches, amount=st.integers(0, 10**9))
 def test_a_journey_of_one_touch_gives_it_everything_in_every_model(touch: Touch, amount: int) -> None:
     for weigh in MODELS.values():
-        assert apportion(amount, weigh((touch,), CLOSED, Parameters())) == [amount]
+        assert apportion(amount, weigh((touch,), WON, Parameters())) == [amount]
 
 
 @given(journey=journeys, amount=st.integers(0, 10**9))
 def test_time_decay_becomes_linear_with_an_endless_half_life(journey: tuple[Touch, ...], amount: int) -> None:
-    endless = MODELS["time_decay"](journey, CLOSED, Parameters(half_life_hours=10**15))
+    endless = MODELS["time_decay"](journey, WON, Parameters(half_life_hours=10**15))
     assert [float(f) for f in fractions(endless)] == pytest.approx([1 / len(journey)] * len(journey))
 
 
 @given(journey=journeys)
 def test_time_decay_becomes_last_with_a_short_half_life(journey: tuple[Touch, ...]) -> None:
-    weights = MODELS["time_decay"](journey, CLOSED, Parameters(half_life_hours=1))
+    weights = MODELS["time_decay"](journey, WON, Parameters(half_life_hours=1))
     youngest = [t for t in journey if t.occurred_at == journey[-1].occurred_at]
     share = sum(fractions(weights)[len(journey) - len(youngest) :])
     assert float(share) == pytest.approx(1, abs=1e-5)
