@@ -13,12 +13,12 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from baton.catalogue import EVENTS, TOPIC_OF, TOPICS
-from baton.lead.v1 import channels_pb2, contact_pb2, history_pb2, lead_pb2
+from baton.lead.v1 import accounts_pb2, channels_pb2, contact_pb2, history_pb2, lead_pb2
 from baton.qualification.v1 import qualification_pb2
 from baton.sales.v1 import sales_pb2
 
 REPOSITORY = Path(__file__).parents[2]
-MODULES = [lead_pb2, channels_pb2, contact_pb2, history_pb2, qualification_pb2, sales_pb2]
+MODULES = [lead_pb2, accounts_pb2, channels_pb2, contact_pb2, history_pb2, qualification_pb2, sales_pb2]
 
 FACTS = sorted(event for event in EVENTS if not TOPICS[TOPIC_OF[event]].restricted)
 """Events on the topics that keep their events for ever and name no person."""

@@ -132,6 +132,24 @@ def test_every_kind_of_receipt_occurs(relay: Relay) -> None:
     assert sum(one["pending"] for one in balance) == 0
 
 
+def test_every_touch_belongs_to_its_campaign_or_stands_in_the_worklist(relay: Relay) -> None:
+    planned = {key: one["code"] for one in relay.pages("lead-intake", "/v1/campaigns") for key in one["keys"]}
+    reached: Counter[str] = Counter()
+    for event in relay.events():
+        if event.type == "baton.lead.v1.TouchRecorded":
+            touch = event.body
+            by_ad = planned.get(f"campaign_id:google/{touch.campaign_id}", "")
+            assert touch.campaign == (by_ad or planned.get(f"utm:{touch.utm_campaign}", ""))
+            reached[touch.campaign or f"utm:{touch.utm_campaign}"] += 1
+    assert {"google-handoff", "ebook"} <= set(reached)
+    for one in relay.pages("lead-intake", "/v1/campaigns"):
+        assert one["reached"]["touches"] == reached[one["code"]]
+    waiting = {one["key"]: one["touches"] for one in relay.pages("lead-intake", "/v1/campaigns/unmatched")}
+    assert waiting == {key: reached[key] for key in ("utm:brand", "utm:november-digest")}
+    credited = relay.get("attribution", "/v1/reports/attribution", model="linear", by="campaign")["rows"]
+    assert {"google-handoff", "ebook"} & {row["key"] for row in credited}
+
+
 def test_every_qualified_lead_is_one_handoff(relay: Relay) -> None:
     qualified = [event.key for event in relay.events() if event.type == "baton.qualification.v1.LeadQualified"]
     handoffs = relay.pages("sales-feedback", "/v1/handoffs")

@@ -38,6 +38,7 @@ from sales_words import (
 )
 from scene import Scene
 
+from baton.lead.v1.accounts_pb2 import AccountLinked, AccountMerged, LeadAccountChanged
 from baton.lead.v1.lead_pb2 import LeadErased
 from baton_kit.envelope import Event, event
 from baton_kit.ids import new_id
@@ -377,7 +378,88 @@ async def merge_undone(scene: Scene) -> Any:
     return await scene.post(f"/v1/merges/{scene.known}/undo", json={}, headers={"Idempotency-Key": "u"})
 
 
+async def two_accounts_and_no_third(h: Harness[Any]) -> None:
+    await people_wrote(h, {"email": "anna@a-example.com", "company_id": "7"}, {"email": "boris@b-example.com"})
+
+
+async def two_companies_named(scene: Scene) -> Any:
+    path = "/v1/webhooks/form"
+    body = BODIES["generic"]("c", "carla@b-example.com", "", company_id="7", tax_number="DE123456788")
+    sent = as_provider("generic", body, now=now(), path=path)
+    return await scene.post(path, content=sent.body, headers=sent.headers, public=True)
+
+
+async def two_accounts(h: Harness[Any]) -> Any:
+    await people_wrote(h, {"email": "anna@a-example.com"}, {"email": "boris@b-example.com"})
+    answer = await h.api.get("/v1/accounts")
+    younger, older = [account["id"] for account in answer.json()["items"]]
+    return {"from_account_id": younger, "into_account_id": older}
+
+
+async def two_accounts_merged(h: Harness[Any]) -> Any:
+    answer = await h.api.post("/v1/account-merges", json=await two_accounts(h), headers={"Idempotency-Key": "m"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+async def one_tax_number(h: Harness[Any]) -> None:
+    """A tax number that is one account's came beside the domain of another."""
+    await people_wrote(
+        h,
+        {"email": "anna@a-example.com", "tax_number": "DE123456788"},
+        {"email": "boris@b-example.com"},
+        {"email": "carla@b-example.com", "tax_number": "DE123456788"},
+    )
+
+
+async def accounts_merged(scene: Scene) -> Any:
+    return await scene.post("/v1/account-merges", json=scene.known, headers={"Idempotency-Key": "m"})
+
+
+async def account_merge_undone(scene: Scene) -> Any:
+    return await scene.post(f"/v1/account-merges/{scene.known}/undo", json={}, headers={"Idempotency-Key": "u"})
+
+
 IDENTITY = [
+    Story(
+        "an inquiry names two companies, one of them new",
+        "lead-intake",
+        ("api",),
+        ("intake.accounts.held", "intake.accounts.proposed"),
+        two_accounts_and_no_third,
+        act=two_companies_named,
+    ),
+    Story(
+        "two accounts are merged",
+        "lead-intake",
+        ("api",),
+        (
+            "account.merge.after_gate",
+            "account.merge.after_locks",
+            "edges.after_learn",
+            "account.merge.before_outbox",
+            "account.merge.before_commit",
+        ),
+        two_accounts,
+        act=accounts_merged,
+    ),
+    Story(
+        "a merge of accounts is undone",
+        "lead-intake",
+        ("api",),
+        ("account.unmerge.after_gate", "account.unmerge.after_locks", "account.merge.before_commit"),
+        two_accounts_merged,
+        act=account_merge_undone,
+    ),
+    Story(
+        "one tax number names two accounts",
+        "lead-intake",
+        ("worker",),
+        ("account.unite.after_read", "account.unite.before_commit"),
+        one_tax_number,
+        through="SELECT 1 FROM account_proposal WHERE state = 'merged'",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
     Story(
         "two leads are merged",
         "lead-intake",
@@ -670,6 +752,55 @@ async def rules_put(scene: Scene) -> Any:
     return await scene.put("/v1/channel-rules", json={"rules": PRESS}, headers={"If-Match": '"1"'})
 
 
+ASSIGNED = {"key": "utm:sale", "campaign": "sale", "create": {"name": "Sale"}}
+
+
+async def touches_without_campaign(h: Harness[Any]) -> None:
+    source = {"id": "form", "provider": "generic"}
+    path = (await h.api.post("/v1/sources", json=source)).json()["webhook_url"]
+    assert h.public is not None
+    for n in range(3):
+        answer = await h.public.post(path, json={"email": f"p{n}@firm.de", "utm_campaign": "sale"})
+        assert answer.status_code == 200, answer.text
+    await h.app.commits.close()  # its connections are its own
+
+
+async def touches_assigned(h: Harness[Any]) -> None:
+    """The touches were given to a campaign; none of them follows yet."""
+    await touches_without_campaign(h)
+    answer = await h.api.post("/v1/campaigns/unmatched/assign", json=ASSIGNED)
+    assert answer.status_code == 200, answer.text
+
+
+async def assign_touches(scene: Scene) -> Any:
+    return await scene.post("/v1/campaigns/unmatched/assign", json=ASSIGNED)
+
+
+CAMPAIGNS = [
+    Story(
+        "touches are assigned to a new campaign",
+        "lead-intake",
+        ("api",),
+        ("campaigns.after_lock", "campaigns.after_write", "campaigns.after_version", "campaigns.before_commit"),
+        touches_without_campaign,
+        act=assign_touches,
+    ),
+    Story(
+        "earlier touches follow a changed campaign",
+        "lead-intake",
+        ("worker",),
+        (
+            "campaigns.restate.after_share",
+            "campaigns.restate.after_locks",
+            "campaigns.restate.after_regroup",
+            "campaigns.restate.before_commit",
+        ),
+        touches_assigned,
+        through="SELECT FROM campaign_book WHERE restated_at IS NOT NULL",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
+]
+
 TRACKING = [
     Story(
         "a visitor is tracked and identified",
@@ -765,6 +896,22 @@ async def lead_handed_over(h: Harness[Any]) -> list[Event]:
     await h.receive([agreed.created("lead-1", at=at, **agreed.GOOD)])
     await h.receive([agreed.touched("lead-1", at=at + timedelta(minutes=9), kind="form", sequence=3)])
     return [agreed.answered("lead-1", "recycled", at=at + timedelta(minutes=5))]
+
+
+def accounts_told(lead_id: str) -> list[Event]:
+    """A lead moves to another account, which a CRM knows by an id, and which is merged into a third one."""
+    at = now()
+    moved = LeadAccountChanged(lead_id=lead_id, sequence=3, account_id="b", previous_account_id="a")
+    linked = AccountLinked(account_id="b", sequence=1, crm="hubspot", crm_company_id="55")
+    edge = AccountMerged(merge_id="m1", account_id="b", sequence=1, from_account_id="b", into_account_id="c", version=1)
+    for body in (moved, linked, edge):
+        body.occurred_at.FromDatetime(at)
+    keys = (lead_id, "b", "b")
+    return [event(body, key=key, occurred_at=at) for body, key in zip((moved, linked, edge), keys, strict=True)]
+
+
+async def account_before_its_lead(h: Harness[Any]) -> list[Event]:
+    return accounts_told("lead-1")
 
 
 async def one_of_two_is_known(h: Harness[Any]) -> list[Event]:
@@ -887,6 +1034,15 @@ QUALIFICATION = [
         env={"BATON_DUE_POLL_SECONDS": "3600"},
     ),
     Story(
+        "accounts are told",
+        "qualification",
+        ("worker",),
+        ("merging.after_unknown", "edges.after_learn", "qualification.account.merged"),
+        account_before_its_lead,
+        events=lambda known: known,
+        env={"BATON_DUE_POLL_SECONDS": "3600"},
+    ),
+    Story(
         "a handoff rests",
         "qualification",
         ("worker",),
@@ -954,6 +1110,11 @@ async def handoff_without_a_rep(h: Harness[Any]) -> Any:
 async def reps(h: Harness[Any]) -> list[Event]:
     await Sales(h).rep("olga", "peter")
     return [qualified("lead-1"), qualified("lead-2"), qualified("lead-3")]
+
+
+async def handoff_of_an_account(h: Harness[Any]) -> list[Event]:
+    await h.receive([qualified("lead-1")])
+    return accounts_told("lead-1")
 
 
 async def two_handoffs_open(h: Harness[Any]) -> list[Event]:
@@ -1092,6 +1253,15 @@ SALES = [
         ("sales.settle.locked", "sales.deal.saved", "sales.deal.recorded", "sales.settle.recorded"),
         deal_before_its_handoff,
         through="SELECT 1 FROM crm_deal WHERE state = 'settled'",
+        env=QUICK,
+    ),
+    Story(
+        "accounts are told",
+        "sales-feedback",
+        ("worker",),
+        ("sales.account.moved", "sales.account.linked", "edges.after_learn", "sales.account.merged"),
+        handoff_of_an_account,
+        events=lambda known: known,
         env=QUICK,
     ),
     Story(
@@ -1238,4 +1408,6 @@ ATTRIBUTION = [
     ),
 ]
 
-STORIES = (*INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *ERASING, *TRACKING, *QUALIFICATION, *SALES, *ATTRIBUTION)
+STORIES = (
+    *INTAKE, *FETCHING, *IDENTITY, *RECEIPTS, *ERASING, *CAMPAIGNS, *TRACKING, *QUALIFICATION, *SALES, *ATTRIBUTION,
+)  # fmt: skip

@@ -11,9 +11,11 @@ import typer
 from rich.text import Text
 
 from baton_cli import (
+    account,
     agreement,
     archive,
     attribution,
+    campaign,
     channels,
     config,
     doctor,
@@ -44,7 +46,9 @@ app = typer.Typer(
     ),
 )
 for noun in (
+    account,
     agreement,
+    campaign,
     attribution,
     channels,
     config,

@@ -62,10 +62,10 @@ def find(
         return
     rows = [
         [i.get("lead_id"), when(i.get("created_at")), i.get("full_name"), i.get("company_name"),
-         ", ".join([*(i.get("emails") or []), *(i.get("phones") or [])])]
+         (i.get("account") or {}).get("id"), ", ".join([*(i.get("emails") or []), *(i.get("phones") or [])])]
         for i in items_of(answer)
     ]  # fmt: skip
-    output.table(["lead", "since", "name", "company", "reached by"], rows, empty="nobody is known by that")
+    output.table(["lead", "since", "name", "company", "account", "reached by"], rows, empty="nobody is known by that")
     if answer.get("more"):
         output.note("There are more: say more of the person.")
 

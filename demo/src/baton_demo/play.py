@@ -14,7 +14,7 @@ from baton_demo.month import Month, Submission, make_month
 from baton_demo.payloads import Door, door_request
 from baton_demo.place import Client, Memory, Place, add_people, remember
 from baton_demo.progress import Advance, step
-from baton_demo.setup import agree, connect_crms, hire, open_doors
+from baton_demo.setup import agree, connect_crms, hire, open_doors, plan_campaigns
 
 AT_ONCE = 16
 
@@ -38,6 +38,7 @@ async def play(place: Place, memory: Memory, console: Console) -> None:
         with step(console, "setting up", 4) as advance:
             doors = await open_doors(client, memory)
             advance(1)
+            await plan_campaigns(client, month.until)
             await hire(client)
             advance(2)
             await connect_crms(client, memory)

@@ -1,9 +1,11 @@
 """Prepare the system as its owner would: doors for the providers, reps, CRMs, and an agreement with two signatures."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from baton_demo.payloads import generic, hubspot_deals, pipedrive_deals
+from baton_demo.month import DAYS
+from baton_demo.payloads import generic, google_ads, hubspot_deals, pipedrive_deals
 from baton_demo.payloads.wire import Door
 from baton_demo.place import Client, Memory, remember
 
@@ -16,6 +18,7 @@ PEOPLE = (
     ("anna", "Anna Lindner, head of marketing", "marketing"),
     ("boris", "Boris Haas, head of sales", "sales"),
 )
+DEPARTMENTS = {person: department for person, _, department in PEOPLE}
 AGREEMENT = Path("services/qualification/examples/agreement.yaml")
 
 # id, provider, name, what the source maps and sets
@@ -37,6 +40,23 @@ SOURCES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         {"mapping": generic.PORTAL_MAPPING, "settings": {"signature_header": generic.SIGNATURE_HEADER}},
     ),
     ("site-form", "generic", "Contact form of the site (urlencoded)", {"mapping": generic.SITE_MAPPING}),
+)
+# code, name, person, product, segment, spend in cents, leads, keys. Two links of the month are left for the worklist.
+CAMPAIGNS: tuple[tuple[str, str, str, str, str, int, int, tuple[str, ...]], ...] = (
+    (
+        "google-handoff",
+        "Google: lead handoff, DACH",
+        "anna",
+        "handoff",
+        "smb-dach",
+        900_000,
+        90,
+        (f"campaign_id:google/{google_ads.CAMPAIGN_ID}", "utm:lead-handoff-dach"),
+    ),
+    ("ebook", "Facebook: e-book", "anna", "handoff", "smb", 400_000, 100, ("utm:ebook-lookalike",)),
+    ("heads-of-revenue", "LinkedIn: heads of revenue", "anna", "suite", "mid", 650_000, 60, ("utm:heads-of-revenue",)),
+    ("handoff-live", "Webinar: handoff live", "anna", "handoff", "", 120_000, 60, ("utm:handoff-live",)),
+    ("partners", "Partners 2026", "boris", "suite", "mid", 0, 30, ("utm:partner-2026",)),
 )
 UNSIGNED = "site-form"
 LOST_REASONS = {
@@ -71,6 +91,20 @@ async def open_doors(client: Client, memory: Memory) -> dict[str, Door]:
         source: Door(source, provider, base + memory.doors[source], memory.secrets.get(source, ""))
         for source, provider, _, _ in SOURCES
     }
+
+
+async def plan_campaigns(client: Client, until: datetime) -> None:
+    """What marketing planned for the month. A campaign that is there already stays."""
+    there = {one["code"] for one in await client.pages("lead-intake", "/v1/campaigns")}
+    first, last = (until - timedelta(days=DAYS)).date().isoformat(), until.date().isoformat()
+    for code, name, person, product, segment, spend, leads, keys in CAMPAIGNS:
+        if code not in there:
+            body = {
+                "code": code, "name": name, "owner_department": DEPARTMENTS[person],
+                "owner_person": person, "product": product, "segment": segment, "starts_on": first, "ends_on": last,
+                "planned_spend_minor": spend, "currency": "EUR", "planned_leads": leads, "keys": list(keys),
+            }  # fmt: skip
+            await client.post("lead-intake", "/v1/campaigns", body)
 
 
 async def hire(client: Client) -> None:

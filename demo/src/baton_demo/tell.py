@@ -14,6 +14,7 @@ from rich.text import Text
 from baton_cli import output, report
 from baton_demo.place import Client, Memory, Place
 
+_COUNTED = ("planned spend", "planned leads", "leads", "touches")
 MODELS = ("first", "last_non_direct", "position")
 SERVICES = ("lead-intake", "qualification", "sales-feedback", "attribution")
 
@@ -43,6 +44,7 @@ async def tell(place: Place, memory: Memory, console: Console) -> None:
         console.print(await _rejections(client))
         console.print(await _rules(client, signed))
         await _revenue(client, console)
+        console.print(await _campaigns(client))
         console.print(await _receipts(client))
         console.print(_addresses(place, shown or "LEAD_ID"))
 
@@ -221,6 +223,19 @@ async def _revenue(client: Client, console: Console) -> None:
     report.tell_attribution(await client.get("attribution", "/v1/reports/attribution", **asked))
 
 
+async def _campaigns(client: Client) -> Group:
+    waiting = await client.pages("lead-intake", "/v1/campaigns/unmatched")
+    rows = table("campaign", "owner", "planned spend", "planned leads", "leads", "touches", numbers=_COUNTED)
+    for one in await client.pages("lead-intake", "/v1/campaigns"):
+        spend = output.money(one["planned_spend_minor"], one["currency"]) if one["currency"] else ""
+        planned = "" if one["planned_leads"] is None else str(one["planned_leads"])
+        reached = (str(one["reached"][name]) for name in ("leads", "touches"))
+        rows.add_row(one["name"], f"{one['owner_department']}/{one['owner_person']}", spend, planned, *reached)
+    told = ", ".join(f"{one['key']} ({one['touches']} touches)" for one in waiting)
+    rest = f"in the worklist, of no campaign yet: {told}" if waiting else "every touch that names a campaign has one"
+    return Group(heading("Campaigns", "what was planned, what came of it"), rows, Text(rest))
+
+
 async def _receipts(client: Client) -> Group:
     balance = await client.get("lead-intake", "/v1/receipts/balance")
     outcomes = (
@@ -249,6 +264,7 @@ def _addresses(place: Place, lead_id: str) -> Group:
         f"baton lead show {lead_id}",
         "baton report attribution --model linear --by campaign",
         "baton report funnel",
+        'baton campaign assign utm:november-digest digest --name "Digest"',
         "baton receipts list --state quarantined",
         "baton agreement show",
         "baton events tail --json",

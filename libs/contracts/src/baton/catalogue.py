@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 
+from baton.lead.v1 import accounts_pb2
 from baton.lead.v1 import channels_pb2
 from baton.lead.v1 import contact_pb2
 from baton.lead.v1 import history_pb2
@@ -32,7 +33,15 @@ TOPICS: Mapping[str, Topic] = {
         partitions=12,
         config={'cleanup.policy': 'delete', 'retention.ms': '-1', 'max.message.bytes': '1048576'},
         restricted=False,
-        events=(lead_pb2.LeadCreated, lead_pb2.TouchRecorded, lead_pb2.LeadUpdated, channels_pb2.TouchRegrouped, channels_pb2.ChannelRulesChanged, channels_pb2.ChannelRulesRestated, lead_pb2.LeadMerged, lead_pb2.LeadUnmerged,),
+        events=(lead_pb2.LeadCreated, lead_pb2.TouchRecorded, lead_pb2.LeadUpdated, channels_pb2.TouchRegrouped, channels_pb2.ChannelRulesChanged, channels_pb2.ChannelRulesRestated, lead_pb2.LeadMerged, lead_pb2.LeadUnmerged, accounts_pb2.LeadAccountChanged,),
+    ),
+    'baton.account.v1': Topic(
+        name='baton.account.v1',
+        owner='lead-intake',
+        partitions=12,
+        config={'cleanup.policy': 'delete', 'retention.ms': '-1', 'max.message.bytes': '1048576'},
+        restricted=False,
+        events=(accounts_pb2.AccountLinked, accounts_pb2.AccountMerged, accounts_pb2.AccountUnmerged,),
     ),
     'baton.history.v1': Topic(
         name='baton.history.v1',

@@ -1,7 +1,7 @@
 """Keys that stand for one thing: edges from key to key that can be taken away again, and the families they make.
 
 An edge is told more than once and in any order; of each id the highest version counts. Edges say nothing about what a
-key stands for, and taking one away leaves everything else as it was.
+key stands for, and taking one away leaves everything else as it was. Each kind of key has a table of edges of its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +10,9 @@ from typing import Any
 
 from baton_kit.db import Direct, Tx, raw
 from baton_kit.failpoint import failpoint
+
+MERGES = "merge_edge"
+"""The table of a service that follows one kind of key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ def _top(up: Mapping[str, str], key: str) -> str:
     return key
 
 
-async def learn(tx: Tx, edges: Sequence[Edge]) -> None:
-    """Keep the edges; of each id the highest version stands, whichever came last."""
+async def learn(tx: Tx, edges: Sequence[Edge], *, table: str = MERGES) -> None:
+    """Keep the edges in a table of them; of each id the highest version stands, whichever came last."""
     newest: dict[str, Edge] = {}
     for edge in edges:
         if edge.id not in newest or newest[edge.id].version < edge.version:
@@ -79,7 +82,7 @@ async def learn(tx: Tx, edges: Sequence[Edge]) -> None:
         return
     ordered = [newest[id] for id in sorted(newest)]
     await (await raw(tx)).execute(
-        "INSERT INTO merge_edge AS e (id, source, target, version, active) "
+        f"INSERT INTO {table} AS e (id, source, target, version, active) "  # noqa: S608 - a name of the code
         "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[]) "
         "ON CONFLICT (id) DO UPDATE SET source = excluded.source, target = excluded.target, "
         "version = excluded.version, active = excluded.active WHERE e.version < excluded.version",
@@ -97,27 +100,27 @@ WITH RECURSIVE family AS (
     SELECT unnest($1::text[]) AS key
     UNION
     SELECT next.key FROM family CROSS JOIN LATERAL (
-        SELECT target AS key FROM merge_edge WHERE active AND source = family.key
+        SELECT target AS key FROM {table} WHERE active AND source = family.key
         UNION ALL
-        SELECT source FROM merge_edge WHERE active AND target = family.key
+        SELECT source FROM {table} WHERE active AND target = family.key
     ) AS next
 )
-SELECT id, source, target, version FROM merge_edge WHERE active AND source IN (SELECT key FROM family)
+SELECT id, source, target, version FROM {table} WHERE active AND source IN (SELECT key FROM family)
 """
 
 
-async def families_of(tx: Tx | Direct, keys: Iterable[str]) -> Families:
+async def families_of(tx: Tx | Direct, keys: Iterable[str], *, table: str = MERGES) -> Families:
     """Return the families of these keys, whole, in one statement."""
     wanted = sorted(set(keys))
     if not wanted:
         return ALONE
-    rows = await (await raw(tx)).fetch(_AROUND, wanted)
+    rows = await (await raw(tx)).fetch(_AROUND.format(table=table), wanted)
     return families(Edge(r[0], r[1], r[2], r[3], active=True) for r in rows) if rows else ALONE
 
 
 _EDGES_V1 = [
     """
-    CREATE TABLE merge_edge (
+    CREATE TABLE {table} (
         id text PRIMARY KEY,
         source text NOT NULL,
         target text NOT NULL,
@@ -125,12 +128,12 @@ _EDGES_V1 = [
         active boolean NOT NULL
     )
     """,
-    "CREATE INDEX merge_edge_source ON merge_edge (source) WHERE active",
-    "CREATE INDEX merge_edge_target ON merge_edge (target) WHERE active",
+    "CREATE INDEX {table}_source ON {table} (source) WHERE active",
+    "CREATE INDEX {table}_target ON {table} (target) WHERE active",
 ]
 
 
-def create_edges_v1(op: Any) -> None:
-    """Create the table of edges; called in a revision of a service that follows merges."""
+def create_edges_v1(op: Any, *, table: str = MERGES) -> None:
+    """Create a table of edges; called in a revision of a service that follows merges."""
     for statement in _EDGES_V1:
-        op.execute(statement)
+        op.execute(statement.format(table=table))

@@ -180,16 +180,16 @@ def add_kit_tables(metadata: MetaData) -> KitTables:
     return KitTables(outbox, inbox, consumer_offset, parked, parked_key, api_key, idempotency_key)
 
 
-def add_edges_table(metadata: MetaData) -> Table:
-    """Add the table of `edges.py` to the metadata of a service that follows merges."""
+def add_edges_table(metadata: MetaData, name: str = "merge_edge") -> Table:
+    """Add a table of `edges.py` to the metadata of a service that follows merges."""
     return Table(
-        "merge_edge",
+        name,
         metadata,
         Column("id", Text, primary_key=True),
         Column("source", Text, nullable=False),
         Column("target", Text, nullable=False),
         Column("version", BigInteger, nullable=False),
         Column("active", Boolean, nullable=False),
-        Index("merge_edge_source", "source", postgresql_where=text("active")),
-        Index("merge_edge_target", "target", postgresql_where=text("active")),
+        Index(f"{name}_source", "source", postgresql_where=text("active")),
+        Index(f"{name}_target", "target", postgresql_where=text("active")),
     )

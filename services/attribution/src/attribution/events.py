@@ -7,6 +7,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from attribution.contribution import CAMPAIGN_NOT_SET
 from attribution.facts import (
+    AccountFact,
+    AccountMergeFact,
     DealFact,
     DecisionFact,
     FeedbackFact,
@@ -17,6 +19,7 @@ from attribution.facts import (
     QualifiedFact,
     TouchFact,
 )
+from baton.lead.v1.accounts_pb2 import AccountMerged, AccountUnmerged, LeadAccountChanged
 from baton.lead.v1.channels_pb2 import TouchRegrouped
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import LeadQualified, LeadScored
@@ -45,6 +48,7 @@ def lead_of(e: LeadCreated) -> LeadFact:
         industry=e.features.industry,
         employees=e.features.employees,
         test=e.test,
+        account_id=e.account_id,
     )
 
 
@@ -170,6 +174,31 @@ def deal_of(e: DealClosed) -> DealFact:
         product=e.product,
         crm=e.crm,
         agreement_digest=e.agreement.digest,
+        account_id=e.account_id,
+    )
+
+
+def account_of(e: LeadAccountChanged) -> AccountFact:
+    """Return the account of a lead."""
+    return AccountFact(
+        lead_id=_id(e, "lead_id"),
+        sequence=e.sequence,
+        account_id=_id(e, "account_id"),
+        occurred_at=time_of(e, "occurred_at"),
+    )
+
+
+def account_merge_of(e: AccountMerged | AccountUnmerged) -> AccountMergeFact:
+    """Return this version of the merge. Raises Unprocessable where it names no two accounts."""
+    if e.from_account_id == e.into_account_id:
+        raise Unprocessable("the merge names no two accounts")
+    return AccountMergeFact(
+        merge_id=_id(e, "merge_id"),
+        version=e.version,
+        account_id=_id(e, "from_account_id"),
+        into_account_id=_id(e, "into_account_id"),
+        occurred_at=time_of(e, "occurred_at"),
+        active=isinstance(e, AccountMerged),
     )
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class LeadFact:
-    """A lead was created; `test` leads are in no report."""
+    """A lead was created; `test` leads are in no report. `account_id` is the company it came to, "" for none."""
 
     lead_id: str
     sequence: int
@@ -24,6 +24,7 @@ class LeadFact:
     industry: str
     employees: int
     test: bool
+    account_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class DealFact:
     product: str
     crm: str
     agreement_digest: str
+    account_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,38 @@ class MergeFact:
     active: bool
 
 
+@dataclass(frozen=True, slots=True)
+class AccountFact:
+    """A known lead belongs to an account since this version of it; what it came with stands in its LeadFact."""
+
+    lead_id: str
+    sequence: int
+    account_id: str
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountMergeFact:
+    """One version of a merge of accounts: while the highest is `active`, `account_id` belongs to `into_account_id`."""
+
+    merge_id: str
+    version: int
+    account_id: str
+    into_account_id: str
+    occurred_at: datetime
+    active: bool
+
+
 Fact = (
-    LeadFact | TouchFact | GroupFact | DecisionFact | QualifiedFact | HandoffFact | FeedbackFact | DealFact | MergeFact
+    LeadFact
+    | TouchFact
+    | GroupFact
+    | DecisionFact
+    | QualifiedFact
+    | HandoffFact
+    | FeedbackFact
+    | DealFact
+    | MergeFact
+    | AccountFact
+    | AccountMergeFact
 )

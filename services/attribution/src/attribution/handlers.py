@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from attribution import credit, forget, record, regroup
+from baton.lead.v1.accounts_pb2 import AccountLinked, AccountMerged, AccountUnmerged, LeadAccountChanged
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, LeadUpdated, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
@@ -26,15 +27,18 @@ HANDLERS: "Handlers[App]" = {
     HandoffChanged: record.handoffs_changed,
     SalesFeedback: record.feedback_given,
     LeadErased: forget.leads_erased,
+    LeadAccountChanged: record.leads_moved,
+    AccountMerged: record.accounts_merged,
+    AccountUnmerged: record.accounts_merged,
 }
 
 SUBSCRIPTION: "Subscription[App]" = Subscription(
     group="attribution.credit",
-    topics=("baton.lead.v1", "baton.qualification.v1", "baton.sales.v1", "baton.erasure.v1"),
+    topics=("baton.lead.v1", "baton.qualification.v1", "baton.sales.v1", "baton.erasure.v1", "baton.account.v1"),
     handlers=HANDLERS,
-    # The text of an agreement is no fact about a lead; its digest comes with each decision. What is told of a lead
-    # without a touch is in no journey.
-    ignores=frozenset({AgreementActivated, LeadUpdated}),
+    # The text of an agreement is no fact about a lead, its digest comes with each decision; a deal names its account.
+    # What is told of a lead without a touch is in no journey.
+    ignores=frozenset({AgreementActivated, AccountLinked, LeadUpdated}),
     # Reports wait for nobody's next click: a tenth of a second later they cost a tenth of the transactions.
     gather_seconds=0.1,
 )

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attribution import store
-from attribution.events import decision_of, feedback_of, handoff_of, lead_of, qualified_of
+from attribution.events import account_merge_of, account_of, decision_of, feedback_of, handoff_of, lead_of, qualified_of
 from attribution.facts import Fact
+from baton.lead.v1.accounts_pb2 import AccountMerged, AccountUnmerged, LeadAccountChanged
 from baton.lead.v1.lead_pb2 import LeadCreated
 from baton.qualification.v1.qualification_pb2 import LeadQualified, LeadScored
 from baton.sales.v1.sales_pb2 import HandoffChanged, SalesFeedback
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 async def leads_created(tx: Tx, app: "App", events: Sequence[Received[LeadCreated]]) -> None:
     """Keep that the leads were created."""
     await _keep(tx, app, [lead_of(e.body) for e in events])
+
+
+async def leads_moved(tx: Tx, app: "App", events: Sequence[Received[LeadAccountChanged]]) -> None:
+    """Keep to which accounts known leads belong."""
+    await _keep(tx, app, [account_of(e.body) for e in events])
+
+
+async def accounts_merged(tx: Tx, app: "App", events: Sequence[Received[AccountMerged | AccountUnmerged]]) -> None:
+    """Keep this version of each merge of accounts."""
+    await _keep(tx, app, [account_merge_of(e.body) for e in events])
 
 
 async def leads_scored(tx: Tx, app: "App", events: Sequence[Received[LeadScored]]) -> None:

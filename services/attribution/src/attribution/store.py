@@ -23,10 +23,11 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 def _insert_statement(table: Table) -> str:
     columns = [c for c in table.columns if c.name != "known_seq"]
     names = ", ".join(c.name for c in columns)
+    lead = "lead_id" if "lead_id" in table.columns else "NULL::text AS lead_id"
     arrays = ", ".join(f"${n}::{c.type.compile(_DIALECT)}[]" for n, c in enumerate(columns, start=2))
     return (
         f"INSERT INTO {table.name} ({names}, known_seq) "  # noqa: S608 - names of our own tables
-        f"SELECT facts.*, $1 FROM unnest({arrays}) AS facts ON CONFLICT DO NOTHING RETURNING lead_id"
+        f"SELECT facts.*, $1 FROM unnest({arrays}) AS facts ON CONFLICT DO NOTHING RETURNING {lead}"
     )
 
 
@@ -52,14 +53,14 @@ async def position(tx: Tx) -> int:
 
 
 async def insert_facts(tx: Tx, facts: Sequence[Fact], *, known_seq: int) -> set[str]:
-    """Insert facts of one kind; returns the leads of those that were new."""
+    """Insert facts of one kind; returns the leads of those that were new, none for facts about no lead."""
     if not facts:
         return set()
     kind = type(facts[0])
     names = [f.name for f in dataclasses.fields(kind)]
     columns = [[getattr(fact, name) for fact in facts] for name in names]
     rows = await (await raw(tx)).fetch(_INSERT[kind], known_seq, *columns)
-    return {row["lead_id"] for row in rows}
+    return {row["lead_id"] for row in rows if row["lead_id"] is not None}
 
 
 async def insert_groups(tx: Tx, facts: Sequence[GroupFact], *, known_seq: int) -> list[GroupFact]:
@@ -501,5 +502,6 @@ async def credited_deals(tx: Tx, projection: Projection, lead_id: str) -> list[t
 
 async def knows_lead(tx: Tx, lead_id: str) -> bool:
     """Say whether any fact names the lead."""
-    tables = " UNION ALL ".join(f"SELECT FROM {table.name} WHERE lead_id = $1" for table in TABLE_OF.values())
+    about_leads = [table.name for table in TABLE_OF.values() if "lead_id" in table.columns]
+    tables = " UNION ALL ".join(f"SELECT FROM {name} WHERE lead_id = $1" for name in about_leads)
     return bool(await (await raw(tx)).fetchval(f"SELECT EXISTS ({tables})", lead_id))

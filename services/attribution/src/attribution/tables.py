@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 
 from attribution.facts import (
+    AccountFact,
+    AccountMergeFact,
     DealFact,
     DecisionFact,
     Fact,
@@ -87,6 +89,7 @@ lead = Table(
     _text("industry"),
     _number("employees"),
     _flag("test"),
+    Column("account_id", Text, nullable=False, server_default=text("''")),
     _known_seq(),
 )
 
@@ -224,6 +227,7 @@ deal_version = Table(
     _text("product"),
     _text("crm"),
     _text("agreement_digest"),
+    Column("account_id", Text, nullable=False, server_default=text("''")),
     _known_seq(),
     Index("deal_version_lead", "lead_id"),
     Index("deal_version_known", "known_seq", postgresql_using="brin", postgresql_with={"pages_per_range": 16}),
@@ -242,6 +246,29 @@ merge_version = Table(
     Index("merge_version_lead", "lead_id"),
     Index("merge_version_into", "into_lead_id"),
     Index("merge_version_known", "known_seq"),
+)
+
+# The accounts of leads that changed after their creation, and which accounts are one company: for buying groups.
+lead_account = Table(
+    "lead_account",
+    metadata,
+    Column("lead_id", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    _text("account_id"),
+    _time("occurred_at"),
+    _known_seq(),
+)
+
+account_merge = Table(
+    "account_merge",
+    metadata,
+    Column("merge_id", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    _text("account_id"),
+    _text("into_account_id"),
+    _time("occurred_at"),
+    _flag("active"),
+    _known_seq(),
 )
 
 # One computed projection with its parameters; a rebuild makes a new one beside the current and swaps them.
@@ -297,5 +324,7 @@ TABLE_OF: Final[dict[type[Fact], Table]] = {
     FeedbackFact: feedback,
     DealFact: deal_version,
     MergeFact: merge_version,
+    AccountFact: lead_account,
+    AccountMergeFact: account_merge,
 }
 """Each kind of fact and its table: the same names in the same order, and `known_seq` behind them."""

@@ -15,6 +15,7 @@ from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import features, normalise
+from lead_intake.accounts.keys import account_keys
 from lead_intake.contact import stamp
 from lead_intake.delivery import Incoming, Inquiry, Lookup, Outcome, Source, Visit
 from lead_intake.erasing.mention import mentions_of
@@ -51,6 +52,10 @@ class Person:
     """No contact with marketing: of a known person it is no touch."""
     fact: DealImported | FeedbackImported | None = None
     """Told of the lead in place of a touch."""
+    account_keys: tuple[str, ...] = ()
+    """By which the company is known again, strongest first; `account_id` is its id if nobody knows it."""
+    account_id: str = ""
+    account_event: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +201,7 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason="no_identity")
     if suspect := suspicion(told, source.settings, email=email):
         return Entry(key, at, outcome=Outcome.QUARANTINED, reason=suspect)
+    company = account_keys(told, email=email, country=derived.country, crm=crm_of(source), shared=source.shared_keys)
     return Entry(
         key,
         at,
@@ -214,8 +220,16 @@ def entry_of(inquiry: Inquiry, source: Source, *, key: str, received_at: datetim
             visitors=visitors,
             only_known=inquiry.update,
             quiet=inquiry.update or (inquiry.visit is not None and not inquiry.visit.touch),
+            account_keys=company,
+            account_id=new_id() if company else "",
+            account_event=new_id() if company else "",
         ),
     )
+
+
+def crm_of(source: Source) -> str:
+    """Whose company ids this source tells: the CRM that its settings name, else its own."""
+    return source.settings.get("crm", "") or ("hubspot" if source.provider == "hubspot" else source.id)
 
 
 def visitors_of(inquiry: Inquiry, source: Source) -> tuple[str, ...]:

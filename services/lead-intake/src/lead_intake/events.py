@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from baton.lead.v1.accounts_pb2 import AccountLinked, AccountMerged, AccountUnmerged, LeadAccountChanged
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
 from baton.lead.v1.lead_pb2 import (
@@ -27,10 +28,11 @@ from lead_intake.touches import TOUCH_KINDS, Origin
 _KINDS = {kind: TouchKind.Value(f"TOUCH_KIND_{kind.upper()}") for kind in TOUCH_KINDS}
 
 if TYPE_CHECKING:
+    from lead_intake.accounts.merge import Decision as AccountDecision
     from lead_intake.merging.merge import Decision
 
 
-def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: LeadFeatures) -> Event:
+def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: LeadFeatures, account_id: str) -> Event:
     body = LeadCreated(
         lead_id=lead_id,
         sequence=1,
@@ -40,23 +42,33 @@ def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: Le
         receipt_id=d.receipt_id,
         occurred_at=stamp(e.occurred_at),
         imported=d.imported,
+        account_id=account_id,
     )
     body.features.CopyFrom(features)  # a third of what it costs as an argument
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.created_event)
 
 
 def touch_recorded(
-    d: Delivery, e: Entry, p: Person | Visitor, *, origin: Origin, lead_id: str, sequence: int, features: LeadFeatures
+    d: Delivery,
+    e: Entry,
+    p: Person | Visitor,
+    *,
+    origin: Origin,
+    lead_id: str,
+    sequence: int,
+    features: LeadFeatures,
+    campaign: str,
+    account_id: str,
 ) -> Event:
     body = touch_of(
         origin, touch_id=p.touch_id, lead_id=lead_id, sequence=sequence, source_id=d.source_id, provider=d.provider,
-        at=e.occurred_at, features=features, imported=d.imported,
+        at=e.occurred_at, features=features, imported=d.imported, campaign=campaign, account_id=account_id,
     )  # fmt: skip
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
 
 
 def lead_updated(
-    d: Delivery, e: Entry, p: Person | Visitor, *, lead_id: str, sequence: int, features: LeadFeatures
+    d: Delivery, e: Entry, p: Person | Visitor, *, lead_id: str, sequence: int, features: LeadFeatures, account_id: str
 ) -> Event:
     body = LeadUpdated(
         lead_id=lead_id,
@@ -66,6 +78,7 @@ def lead_updated(
         provider=d.provider,
         receipt_id=d.receipt_id,
         imported=d.imported,
+        account_id=account_id,
     )
     body.features.CopyFrom(features)
     return _event(body, d, key=lead_id, at=e.occurred_at, id=p.touch_event)
@@ -81,6 +94,8 @@ def touch_of(
     provider: str,
     at: datetime,
     features: LeadFeatures,
+    campaign: str,
+    account_id: str,
     imported: bool = False,
 ) -> TouchRecorded:
     """The fact of a touch."""
@@ -108,6 +123,8 @@ def touch_of(
         provider=provider,
         occurred_at=stamp(at),
         imported=imported,
+        campaign=campaign,
+        account_id=account_id,
     )
     body.features.CopyFrom(features)
     return body
@@ -150,6 +167,49 @@ def merge_told(edge: Edge, decision: Decision, *, lead_id: str, sequence: int) -
     )
     body.occurred_at.FromDatetime(decision.at)
     return event(body, key=lead_id, occurred_at=decision.at)
+
+
+def lead_account_changed(
+    d: Delivery, p: Person, *, at: datetime, lead_id: str, sequence: int, account_id: str, previous: str
+) -> Event:
+    """A known lead belongs to an account, or to another one. It has the id that its creation would have had."""
+    body = LeadAccountChanged(
+        lead_id=lead_id,
+        sequence=sequence,
+        occurred_at=stamp(at),
+        account_id=account_id,
+        previous_account_id=previous,
+    )
+    return event(body, key=lead_id, occurred_at=at, id=p.created_event, traceparent=d.traceparent)
+
+
+def account_linked(account_id: str, *, crm: str, company_id: str, at: datetime, id: str) -> Event:
+    """An account is what a CRM knows by this id."""
+    told = stamp(at)
+    body = AccountLinked(
+        account_id=account_id,
+        sequence=told.seconds * 1_000_000 + told.nanos // 1_000,
+        occurred_at=told,
+        crm=crm,
+        crm_company_id=company_id,
+    )
+    return event(body, key=account_id, occurred_at=at, id=id)
+
+
+def account_merge_told(edge: Edge, decision: AccountDecision, *, account_id: str, sequence: int) -> Event:
+    """AccountMerged or AccountUnmerged, as the edge stands, on the key of one of its accounts."""
+    body = (AccountMerged if edge.active else AccountUnmerged)(
+        merge_id=edge.id,
+        account_id=account_id,
+        sequence=sequence,
+        from_account_id=edge.source,
+        into_account_id=edge.target,
+        version=edge.version,
+        decided_by=decision.by,
+        reason=decision.reason,
+    )
+    body.occurred_at.FromDatetime(decision.at)
+    return event(body, key=account_id, occurred_at=decision.at)
 
 
 def fact_imported(d: Delivery, e: Entry, p: Person, fact: DealImported | FeedbackImported, *, lead_id: str) -> Event:

@@ -38,6 +38,19 @@ DISPOSABLE = _words(
     """
 )
 
+SHARED_SITES = _words(
+    """
+    facebook.com fb.com instagram.com linkedin.com lnkd.in twitter.com x.com youtube.com youtu.be tiktok.com
+    pinterest.com xing.com vk.com vk.ru vk.me ok.ru t.me telegram.me telegram.org wa.me whatsapp.com dzen.ru
+    google.com goo.gl google.ru google.de g.page business.site yandex.net 2gis.ru linktr.ee taplink.cc bit.ly
+    github.com github.io gitlab.io medium.com notion.site wordpress.com blogspot.com wixsite.com wix.com
+    weebly.com squarespace.com webflow.io jimdo.com jimdosite.com jimdofree.com tilda.ws myshopify.com
+    etsy.com amazon.com ebay.com ebay.de avito.ru wildberries.ru ozon.ru hh.ru calendly.com typeform.com
+    vercel.app netlify.app herokuapp.com pages.dev web.app firebaseapp.com
+    """
+)
+"""Sites where many firms have a page: what stands there is no firm's own domain."""
+
 ROLE_ADDRESSES = _words(
     """
     info office contact kontakt contacto hello hallo hi mail post admin administrator webmaster support

@@ -34,8 +34,8 @@ ENOUGH_FOR_ANOTHER = 48
 MOST_WAITING = 2_000
 MOST_WAITING_BYTES = 32 * 1024 * 1024
 MOST_DELIVERIES = 200
-MOST_ENTRIES = 400
-"""Of a batch: at most three locks each, well below the 2,000 that a transaction may hold."""
+MOST_ENTRIES = 330
+"""Of a batch: at most six locks each, three of them for a company, below the 2,000 that a transaction may hold."""
 PATIENCE_S = 0.8
 """A sender hears of an outage within a second."""
 

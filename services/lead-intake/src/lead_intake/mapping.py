@@ -27,7 +27,7 @@ def words(text: str) -> frozenset[str]:
 FIELDS = words(
     """
     id occurred_at form_id test external_id crm_id anonymous_id
-    email phone full_name first_name last_name company_name job_title
+    email phone full_name first_name last_name company_name company_id tax_number job_title
     country language message website employees industry product timeline budget budget_currency
     consent_marketing page_url referrer utm_source utm_medium utm_campaign campaign_id adgroup_id ad_id
     gclid gbraid wbraid dclid fbclid msclkid ttclid li_fat_id twclid yclid ymclid
@@ -62,6 +62,10 @@ _ALIASES: Mapping[str, str] = {
         "first_name": "firstname givenname vorname nombre",
         "last_name": "lastname surname familyname nachname apellido apellidos фамилия",
         "company_name": "company companyname organization organisation firma unternehmen empresa компания организация",
+        "company_id": "companyid companyrecordid associatedcompanyid hsassociatedcompanyid orgid organizationid "
+        "organisationid firmenid idкомпании",
+        "tax_number": "taxnumber taxid vat vatid vatno vatnumber ustid ustidnr umsatzsteueridentifikationsnummer "
+        "steuernummer nif cif nip inn иннкпп инн иннкомпании",
         "job_title": "jobtitle position role title cargo puesto berufsbezeichnung должность",
         "country": "country land pais страна countrycode",
         "language": "language lang locale sprache idioma язык",

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from baton.lead.v1.contact_pb2 import ClickId, ContactChanged
+from baton.lead.v1.history_pb2 import DealImported
 from baton_kit import forgotten
 from baton_kit.db import Direct, Tx
 from baton_kit.edges import Families, families_of
@@ -21,6 +22,9 @@ from baton_kit.envelope import Event
 from baton_kit.failpoint import failpoint
 from baton_kit.outbox import Lane
 from lead_intake import contact, events, features, store
+from lead_intake.accounts import follow
+from lead_intake.accounts.resolve import Accounts, propose, resolve
+from lead_intake.campaigns.matching import Campaigns, Placed
 from lead_intake.contact import stamp
 from lead_intake.delivery import Outcome, Result
 from lead_intake.entry import Delivery, Entry, Person, Visitor
@@ -30,6 +34,7 @@ from lead_intake.identity.keys import name_digest
 from lead_intake.identity.shared import Sighting, note_names
 from lead_intake.importing.wait import FORGOTTEN, WAITS, forgotten_keys
 from lead_intake.ledger.store import keep_requests
+from lead_intake.touches import Origin
 from lead_intake.tracking import store as tracking
 
 if TYPE_CHECKING:
@@ -57,6 +62,7 @@ class Writes:
     leads: dict[str, store.Lead]
     persons: dict[str, str]
     firsts: dict[tuple[str, str], store.FirstEntry]
+    campaigns: Campaigns
     created: dict[str, store.Lead] = field(default_factory=dict)
     changed: dict[str, store.Lead] = field(default_factory=dict)
     identities: list[tuple[str, str]] = field(default_factory=list)
@@ -67,6 +73,7 @@ class Writes:
     visitors: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     visits: list[tracking.WaitingVisit] = field(default_factory=list)
+    accounts: Accounts = field(default_factory=Accounts)
     forgotten: Set[str] = frozenset()
     """Identity keys of persons who were forgotten since the export was handed in."""
 
@@ -93,11 +100,12 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
     keys = {(d.source_id, e.key) for d, e, _ in opened} | {(d.source_id, e.forgets or e.key) for d, e in noted}
     keys |= {(d.source_id, e.key) for d, e in visited}
     locks = {lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}
-    await store.lock_keys(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
+    await store.lock_for_touches(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
     failpoint("intake.after_locks")
 
     # 2. Only a new statement sees what the transactions we waited for have committed.
-    firsts, persons = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+    firsts, persons, version = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+    campaigns = await app.sources.campaigns_of(tx, version)
     visitors = await tracking.visitors(tx, tracked)
 
     # 3. Two keys of one person may arrive in two transactions: the lead's row makes them follow each other.
@@ -106,12 +114,13 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
         gone = await forgotten.forgotten(tx, {first.lead_id for first in firsts.values() if first.lead_id})
         deliveries = [_without(d, firsts, gone) for d in deliveries] if gone else deliveries
     failpoint("intake.after_reads")
+    accounts = await follow.accounts_of(tx, [p for _, _, p in opened])
 
     handed_in = min((d.handed_in for d in deliveries if d.handed_in is not None), default=None)
     gone_keys = set() if handed_in is None else await forgotten_keys(tx, app, identities, handed_in=handed_in)
 
     # 4. Pure from here: no clock, no database.
-    writes = Writes(leads, persons, firsts, visitors=visitors, forgotten=gone_keys)
+    writes = Writes(leads, persons, firsts, campaigns, visitors=visitors, forgotten=gone_keys, accounts=accounts)
     settled = [[settle(d, e, writes) for e in d.entries] for d in deliveries]
 
     # 5. One statement for all that is new, one for what has changed.
@@ -124,6 +133,7 @@ async def settle_all(tx: Tx | Direct, app: App, deliveries: Sequence[Delivery]) 
         leads=list(writes.created.values()),
         touches=writes.touches,
     )
+    await follow.keep(tx, writes)
     await keep_requests(tx, deliveries)
     failpoint("intake.after_insert")
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
@@ -185,6 +195,7 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     for other in met[1:]:
         low, high = sorted((person_id, other))
         writes.merges.append(store.ProposedMerge(low, high, d.receipt_id, d.received_at))
+    account_id = _account(d, p, writes)
     for key in p.identities:
         if key not in writes.persons:
             writes.persons[key] = person_id
@@ -198,15 +209,31 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     if known is not None:
         writes.sightings += _other_name(p, known, at=d.received_at)
         if quiet:
-            return _told_on(d, e, p, known, writes)
-    lead = _created(d, e, p, person_id, writes) if known is None else known
-    outcome, contact_told = (Outcome.CREATED, True) if known is None else _matched(e, p, lead)
+            return _told_on(d, e, p, known, writes, account_id=account_id)
+    if known is None:
+        lead = _created(d, e, p, person_id, writes, account_id=account_id)
+        outcome, contact_told = Outcome.CREATED, True
+    else:
+        lead, moved = known, _moved(d, e, p, known, account_id=account_id, writes=writes)
+        outcome, contact_told = _matched(e, p, lead)
+        outcome = Outcome.MATCHED if moved and outcome is Outcome.TOUCH_ONLY else outcome
     lead.sequence += 1
+    placed = _placed(d, e, p.origin, writes.campaigns)
     writes.touches.append(
-        store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin)
+        store.Touch(p.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, p.origin, placed)
     )
     writes.events.append(
-        events.touch_recorded(d, e, p, origin=p.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
+        events.touch_recorded(
+            d,
+            e,
+            p,
+            origin=p.origin,
+            lead_id=lead.id,
+            sequence=lead.sequence,
+            features=lead.features,
+            campaign=placed.campaign,
+            account_id=lead.account_id,
+        )
     )
     if contact_told:
         _contact_told(d, e, p, lead, writes)
@@ -215,13 +242,16 @@ def settle(d: Delivery, e: Entry, writes: Writes) -> Settled:
     return Settled(outcome, "", lead.id)
 
 
-def _told_on(d: Delivery, e: Entry, who: Person | Visitor, lead: store.Lead, writes: Writes) -> Settled:
+def _told_on(
+    d: Delivery, e: Entry, who: Person | Visitor, lead: store.Lead, writes: Writes, *, account_id: str = ""
+) -> Settled:
     """Take in what is told of a known person without a touch; what tells nothing new is a duplicate."""
     newer = e.occurred_at >= lead.told_at
     told = features.told_on(lead.features, who.features, consent_told=who.consent_told, newer=newer)
     whole = contact.merged(lead.contact, who.contact, newer=newer)
     contact_told = whole != lead.contact
-    if told is lead.features and not contact_told:
+    moved = isinstance(who, Person) and _moved(d, e, who, lead, account_id=account_id, writes=writes)
+    if told is lead.features and not contact_told and not moved:
         # It brings no touch by which its body is found when the person is forgotten; as a repeat it is found.
         return Settled(Outcome.DUPLICATE, "", lead.id)
     lead.told_at = max(lead.told_at, e.occurred_at)
@@ -229,7 +259,15 @@ def _told_on(d: Delivery, e: Entry, who: Person | Visitor, lead: store.Lead, wri
         lead.features = told
         lead.sequence += 1
         writes.events.append(
-            events.lead_updated(d, e, who, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
+            events.lead_updated(
+                d,
+                e,
+                who,
+                lead_id=lead.id,
+                sequence=lead.sequence,
+                features=lead.features,
+                account_id=lead.account_id,
+            )
         )
     if contact_told:
         lead.contact = whole
@@ -271,11 +309,22 @@ def _visited(d: Delivery, e: Entry, v: Visitor, writes: Writes) -> Settled:
     if v.origin is None:
         return _told_on(d, e, v, lead, writes)
     lead.sequence += 1
+    placed = _placed(d, e, v.origin, writes.campaigns)
     writes.touches.append(
-        store.Touch(v.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, v.origin)
+        store.Touch(v.touch_id, lead.id, d.receipt_id, e.occurred_at, lead.sequence, d.source_id, v.origin, placed)
     )
     writes.events.append(
-        events.touch_recorded(d, e, v, origin=v.origin, lead_id=lead.id, sequence=lead.sequence, features=lead.features)
+        events.touch_recorded(
+            d,
+            e,
+            v,
+            origin=v.origin,
+            lead_id=lead.id,
+            sequence=lead.sequence,
+            features=lead.features,
+            campaign=placed.campaign,
+            account_id=lead.account_id,
+        )
     )
     _clicked(d, e, v, lead, origin_clicks=v.origin.click_ids, writes=writes)
     writes.changed[lead.id] = lead
@@ -298,6 +347,10 @@ def _clicked(
         whole, lead_id=lead.id, person_id=lead.person_id, sequence=lead.contact_sequence, at=lead.told_at
     )
     writes.events.append(events.contact_changed(d, v, lead.contact, at=e.occurred_at))
+
+
+def _placed(d: Delivery, e: Entry, origin: Origin, campaigns: Campaigns) -> Placed:
+    return campaigns.place(origin.mark(provider=d.provider, source_id=d.source_id), e.occurred_at)
 
 
 def visitor_keys(entries: Iterable[Entry]) -> list[str]:
@@ -340,12 +393,54 @@ def _one_already(proposed: store.ProposedMerge, writes: Writes, whole: Families)
 def _fact_told(d: Delivery, e: Entry, p: Person, lead: store.Lead, writes: Writes) -> Settled:
     # The lead's own version and contact stay: the fact is about it and has a keeper of its own.
     assert p.fact is not None  # noqa: S101 - asked by the caller
+    if isinstance(p.fact, DealImported) and lead.account_id:
+        p.fact.account_id, p.fact.account_sequence = lead.account_id, lead.sequence
     writes.events.append(events.fact_imported(d, e, p, p.fact, lead_id=lead.id))
     writes.firsts[d.source_id, e.key] = store.FirstEntry(d.receipt_id, Outcome.MATCHED, lead.id)
     return Settled(Outcome.MATCHED, "", lead.id)
 
 
-def _created(d: Delivery, e: Entry, p: Person, person_id: str, writes: Writes) -> store.Lead:
+def _account(d: Delivery, p: Person, writes: Writes) -> str:
+    """The account that the inquiry names, "" where it names none."""
+    if not p.account_keys:
+        return ""
+    return resolve(
+        writes.accounts,
+        p.account_keys,
+        new_id=p.account_id,
+        event_id=p.account_event,
+        name=p.contact.company_name,
+        receipt_id=d.receipt_id,
+        at=d.received_at,
+    )
+
+
+def _moved(d: Delivery, e: Entry, p: Person, lead: store.Lead, *, account_id: str, writes: Writes) -> bool:
+    """Whether a known lead belongs to another account now: the newest that it names counts, as of all it tells.
+
+    Two accounts that one lead names may be one company, or the person may have changed firms: people decide.
+    """
+    if account_id in ("", lead.account_id) or (lead.account_id and e.occurred_at < lead.told_at):
+        return False
+    if lead.account_id:
+        propose(writes.accounts, lead.account_id, account_id, kind="keys", receipt_id=d.receipt_id, at=d.received_at)
+    lead.sequence += 1
+    writes.events.append(
+        events.lead_account_changed(
+            d,
+            p,
+            at=e.occurred_at,
+            lead_id=lead.id,
+            sequence=lead.sequence,
+            account_id=account_id,
+            previous=lead.account_id,
+        )
+    )
+    lead.account_id = account_id
+    return True
+
+
+def _created(d: Delivery, e: Entry, p: Person, person_id: str, writes: Writes, *, account_id: str) -> store.Lead:
     lead = store.Lead(
         id=p.lead_id,
         person_id=person_id,
@@ -357,10 +452,11 @@ def _created(d: Delivery, e: Entry, p: Person, person_id: str, writes: Writes) -
         features=p.features,
         contact=p.contact,
         contact_sequence=0,
+        account_id=account_id,
     )
     writes.leads[person_id] = lead
     writes.created[lead.id] = lead
-    writes.events.append(events.lead_created(d, e, p, lead_id=lead.id, features=lead.features))
+    writes.events.append(events.lead_created(d, e, p, lead_id=lead.id, features=lead.features, account_id=account_id))
     return lead
 
 

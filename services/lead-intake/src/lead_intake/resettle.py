@@ -15,6 +15,7 @@ from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from baton_kit.outbox import Lane
 from lead_intake import store
+from lead_intake.accounts import follow
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery, Entry
 from lead_intake.receive import Settled, Writes, lock_of, settle, visitor_keys, visitor_lock, write_visitors
@@ -48,15 +49,17 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again], *, lane: Lane = Lan
     keys = {(a.source_id, a.entry.key) for a in again}
     tracked = visitor_keys(a.entry for a in again)
     locks = {lock_of(k) for k in identities} | {lock_of(f"{s}\n{k}") for s, k in keys}
-    await store.lock_keys(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
+    await store.lock_for_touches(tx, sorted(locks | {lock_of(visitor_lock(k)) for k in tracked}))
     failpoint("resettle.after_locks")
 
     # 2. The receipts, then what the transactions we waited for have left.
     standing = await store.lock_entries(tx, [(a.receipt_id, a.ordinal) for a in again])
-    firsts, persons = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+    firsts, persons, version = await store.known(tx, entries=sorted(keys), identities=sorted(identities))
+    campaigns = await app.sources.campaigns_of(tx, version)
     visitors = await tracking.visitors(tx, tracked)
     leads = await store.lock_leads(tx, sorted({*persons.values(), *visitors.values()}))
     failpoint("resettle.after_reads")
+    accounts = await follow.accounts_of(tx, [a.entry.person for a in again if a.entry.person is not None])
 
     # 3. Pure. A pending entry is the first of its key: it does not repeat itself.
     own = {(a.source_id, a.entry.key): a.receipt_id for a in again}
@@ -65,7 +68,7 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again], *, lane: Lane = Lan
         for key, first in firsts.items()
         if not (first.outcome is Outcome.PENDING and first.receipt_id == own.get(key))
     }
-    writes = Writes(leads, persons, firsts, visitors=visitors)
+    writes = Writes(leads, persons, firsts, campaigns, visitors=visitors, accounts=accounts)
     ended = [
         settle(_delivery(a), a.entry, writes) if standing.get((a.receipt_id, a.ordinal)) in OPEN else None
         for a in again
@@ -81,6 +84,7 @@ async def resettle(tx: Tx, app: App, again: Sequence[Again], *, lane: Lane = Lan
         leads=list(writes.created.values()),
         touches=writes.touches,
     )
+    await follow.keep(tx, writes)
     await store.update_leads(tx, [lead for id, lead in writes.changed.items() if id not in writes.created])
     await store.insert_merges(tx, writes.merges)
     if tracked:

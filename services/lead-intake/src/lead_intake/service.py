@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from baton_kit.runtime import Service
+from lead_intake.accounts.unite import unite_for_ever
 from lead_intake.api import create_api
 from lead_intake.app import App, open_app
+from lead_intake.campaigns import restate as campaigns
 from lead_intake.erasing.erase import forget_for_ever
 from lead_intake.fetching import fetch, reconcile
 from lead_intake.grouping import restate
@@ -60,6 +62,11 @@ async def restate_channels(app: App) -> None:
     await restate.restate_for_ever(app)
 
 
+async def match_campaigns(app: App) -> None:
+    """Match earlier touches by changed campaigns."""
+    await campaigns.restate_for_ever(app)
+
+
 async def replay_receipts(app: App) -> None:
     """Run the replays that were asked for."""
     await replay.run_for_ever(app)
@@ -93,8 +100,10 @@ SERVICE: Service[App] = Service(
             "stitch": stitch_visits,
             "stitch.tidy": forget_visits,
             "restate": restate_channels,
+            "campaigns": match_campaigns,
             "proposals": propose_for_ever,
             "shared_keys": share_for_ever,
+            "accounts": unite_for_ever,
             "replay": replay_receipts,
             "ledger": count_ledger,
             "bodies": empty_bodies,

@@ -8,11 +8,13 @@ import json
 from collections.abc import Mapping
 from secrets import token_hex
 
-from baton_kit.db import Database
+from baton_kit.db import Database, Direct, Tx
 from baton_kit.outages import is_outage
 from baton_kit.seal import SealBroken, seal, unseal
 from baton_kit.telemetry import log
 from lead_intake import store
+from lead_intake.campaigns import store as campaigns_store
+from lead_intake.campaigns.matching import NO_CAMPAIGNS, Campaigns
 from lead_intake.channels import DEFAULT_RULES, ChannelRules
 from lead_intake.delivery import NOTHING, Source
 from lead_intake.fetching import store as fetching_store
@@ -34,6 +36,7 @@ class SourceCache:
         self._sources: Mapping[str, Source] = {}
         self._by_token: Mapping[tuple[str, bytes], Source] = {}
         self.rules: ChannelRules = DEFAULT_RULES
+        self.campaigns: Campaigns = NO_CAMPAIGNS
         self._shared: frozenset[str] = frozenset()
 
     @property
@@ -55,6 +58,7 @@ class SourceCache:
             shared = await shared_keys(tx)
             credentials = await fetching_store.credentials(tx)
             table = await grouping_store.current(tx)
+            await self.campaigns_of(tx, await campaigns_store.version(tx))
         if table.version != self.rules.version:
             self.rules = ChannelRules(json.loads(table.document), version=table.version)
         shown: dict[str, dict[str, str]] = {}
@@ -70,6 +74,17 @@ class SourceCache:
         self._sources = {row.id: self.opened(row, shown.get(row.id, {})) for row in rows if row.provider != IMPORT}
         self._by_token = {(s.provider, s.token_digest): s for s in self._sources.values() if s.token_digest}
         self._version = version
+
+    async def campaigns_of(self, tx: Tx | Direct, version: int) -> Campaigns:
+        """The campaigns of this version, which the transaction has read; they are read again only when it has moved.
+
+        Whoever writes touches shares the campaigns' lock from before: nobody changes them until it has committed.
+        Version 0 is asked for by whoever writes none.
+        """
+        if version in (0, self.campaigns.version):
+            return self.campaigns
+        self.campaigns = Campaigns(version, await campaigns_store.claims(tx))
+        return self.campaigns
 
     def by_token(self, provider: str, token: str) -> Source | None:
         """The provider's source with this token in its address; the token alone says which it is."""

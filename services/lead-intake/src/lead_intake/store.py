@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.db import Direct, Tx, first, raw
+from lead_intake.campaigns.matching import Placed
 from lead_intake.delivery import Outcome
 from lead_intake.entry import Delivery
 from lead_intake.touches import Origin
@@ -30,6 +31,7 @@ class Lead:
     features: LeadFeatures
     contact: ContactChanged
     contact_sequence: int
+    account_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Touch:
     sequence: int
     source_id: str
     origin: Origin
+    placed: Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +90,34 @@ async def lock_keys(tx: Tx | Direct, locks: Sequence[int]) -> None:
         await first(tx, f"SELECT count(pg_advisory_xact_lock(k)) FROM unnest('{{{numbers}}}'::bigint[]) AS k")  # noqa: S608
 
 
+CAMPAIGNS_LOCK = 7_312_604_551_201_934_118
+"""Whoever writes touches shares it, whoever changes which touches belong to which campaign has it alone."""
+
+
+async def lock_for_touches(tx: Tx | Direct, locks: Sequence[int]) -> None:
+    """Like `lock_keys`, in the same statement behind a share of the campaigns: they stay until the transaction ends.
+
+    The share comes first, so that nobody holds a key while waiting for somebody who changes the campaigns.
+    """
+    numbers = ",".join(map(str, (CAMPAIGNS_LOCK, *locks)))
+    await first(
+        tx,
+        "SELECT count(CASE n WHEN 1 THEN pg_advisory_xact_lock_shared(k) ELSE pg_advisory_xact_lock(k) END) "  # noqa: S608
+        f"FROM unnest('{{{numbers}}}'::bigint[]) WITH ORDINALITY AS t (k, n)",
+    )
+
+
 async def known(
     tx: Tx | Direct, *, entries: Sequence[tuple[str, str]], identities: Sequence[str]
-) -> tuple[dict[tuple[str, str], FirstEntry], dict[str, str]]:
-    """The entries that took these (source, key) pairs already, and the persons of these identity keys.
+) -> tuple[dict[tuple[str, str], FirstEntry], dict[str, str], int]:
+    """The entries that took these (source, key) pairs already, the persons of these identity keys, and the version of
+    the campaigns (0 where no entry is asked for, so that no touch can follow).
 
     The keys are unique; LIMIT says so to the planner, which otherwise joins by a scan, and keeps that plan while the
     tables grow.
     """
     if not entries:
-        return {}, {}
+        return {}, {}, 0
     rows = await (await raw(tx)).fetch(
         """
         SELECT k.source_id, k.key, e.receipt_id::text, e.outcome, e.lead_id::text
@@ -111,6 +132,8 @@ async def known(
         FROM unnest($3::text[]) AS k (key), LATERAL (
             SELECT person_id FROM identity_key WHERE key = k.key LIMIT 1
         ) AS i
+        UNION ALL
+        SELECT NULL, NULL, version::text, NULL, NULL FROM campaign_book
         """,
         [source for source, _ in entries],
         [key for _, key in entries],
@@ -118,7 +141,8 @@ async def known(
     )
     return (
         {(r[0], r[1]): FirstEntry(r[2], Outcome(r[3]), r[4]) for r in rows if r[0] is not None},
-        {r[1]: r[2] for r in rows if r[0] is None},
+        {r[1]: r[2] for r in rows if r[0] is None and r[1] is not None},
+        next(int(r[2]) for r in rows if r[1] is None),
     )
 
 
@@ -157,7 +181,7 @@ async def lock_leads(tx: Tx | Direct, person_ids: Sequence[str]) -> dict[str, Le
     rows = await (await raw(tx)).fetch(
         """
         SELECT l.id::text, l.person_id::text, l.source_id, l.receipt_id::text, l.created_at, l.sequence, l.told_at,
-               l.features, c.data, c.sequence
+               l.features, c.data, c.sequence, coalesce(l.account_id::text, '')
         FROM lead l JOIN contact c ON c.lead_id = l.id
         WHERE l.person_id = ANY($1::uuid[])
         ORDER BY l.id
@@ -168,7 +192,7 @@ async def lock_leads(tx: Tx | Direct, person_ids: Sequence[str]) -> dict[str, Le
     return {
         r[1]: Lead(
             r[0], r[1], r[2], r[3], r[4], r[5], r[6],
-            LeadFeatures.FromString(r[7]), ContactChanged.FromString(r[8]), r[9],
+            LeadFeatures.FromString(r[7]), ContactChanged.FromString(r[8]), r[9], r[10],
         )
         for r in rows
     }  # fmt: skip
@@ -181,12 +205,12 @@ _WRITTEN: Mapping[str, str] = {
     "lead_id uuid, first_receipt_id uuid",
     "identity_key": "key text, person_id uuid",
     "lead": "id uuid, person_id uuid, source_id text, receipt_id uuid, created_at timestamptz, sequence bigint, "
-    "told_at timestamptz, features bytea",
+    "told_at timestamptz, features bytea, account_id uuid",
     "contact": "lead_id uuid, sequence bigint, data bytea",
     "touch": "id uuid, lead_id uuid, receipt_id uuid, occurred_at timestamptz, sequence bigint, source_id text, "
     "kind text, channel text, utm_source text, utm_medium text, utm_campaign text, campaign_id text, form_id text, "
     "page text, referrer_domain text, adgroup_id text, ad_id text, referrer_host text, click_kinds text, "
-    "within_visit boolean, action text, rules_version bigint",
+    "within_visit boolean, action text, rules_version bigint, campaign text, campaign_key text",
 }
 """The columns that a batch inserts, by table."""
 
@@ -230,7 +254,7 @@ async def insert_batch(
         [
             (
                 lead.id, lead.person_id, lead.source_id, lead.receipt_id, lead.created_at, lead.sequence, lead.told_at,
-                lead.features.SerializeToString(deterministic=True),
+                lead.features.SerializeToString(deterministic=True), lead.account_id or None,
             )
             for lead in leads
         ],
@@ -241,7 +265,7 @@ async def insert_batch(
                 t.origin.channel, t.origin.utm_source, t.origin.utm_medium, t.origin.utm_campaign, t.origin.campaign_id,
                 t.origin.form_id, t.origin.page, t.origin.referrer_domain, t.origin.adgroup_id, t.origin.ad_id,
                 t.origin.referrer_host, " ".join(t.origin.click_kinds), t.origin.within_visit, t.origin.action,
-                t.origin.rules_version,
+                t.origin.rules_version, t.placed.campaign, t.placed.key,
             )
             for t in touches
         ],
@@ -259,10 +283,11 @@ async def update_leads(tx: Tx | Direct, leads: Sequence[Lead]) -> None:
     await (await raw(tx)).execute(
         """
         WITH told AS (
-            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::bytea[], $5::bigint[], $6::bytea[])
-                AS t (id, sequence, told_at, features, version, data)
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::bytea[], $5::bigint[], $6::bytea[],
+                $7::uuid[]) AS t (id, sequence, told_at, features, version, data, account_id)
         ), leads AS (
-            UPDATE lead SET sequence = t.sequence, told_at = t.told_at, features = t.features
+            UPDATE lead SET sequence = t.sequence, told_at = t.told_at, features = t.features,
+                account_id = t.account_id
             FROM told t WHERE lead.id = t.id
         )
         UPDATE contact SET sequence = t.version, data = t.data
@@ -274,6 +299,7 @@ async def update_leads(tx: Tx | Direct, leads: Sequence[Lead]) -> None:
         [lead.features.SerializeToString(deterministic=True) for lead in leads],
         [lead.contact_sequence for lead in leads],
         [lead.contact.SerializeToString(deterministic=True) for lead in leads],
+        [lead.account_id or None for lead in leads],
     )
 
 
@@ -424,13 +450,16 @@ async def receipt(tx: Tx, id: str) -> tuple[Mapping[str, Any], list[Mapping[str,
     return row, list(entries)
 
 
-async def leads(tx: Tx, *, before: str | None, limit: int) -> list[Mapping[str, Any]]:
-    """Leads, newest first."""
+async def leads(
+    tx: Tx, *, before: str | None, limit: int, accounts: Sequence[str] | None = None
+) -> list[Mapping[str, Any]]:
+    """Leads, newest first; with `accounts` those that came to one of them."""
     return list(
         await (await raw(tx)).fetch(
-            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead "
-            "WHERE $1::uuid IS NULL OR id < $1::uuid ORDER BY lead.id DESC LIMIT $2",
-            before, limit,
+            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features, account_id::text FROM lead "
+            "WHERE ($1::uuid IS NULL OR id < $1::uuid) AND ($3::uuid[] IS NULL OR account_id = ANY($3::uuid[])) "
+            "ORDER BY lead.id DESC LIMIT $2",
+            before, limit, accounts,
         )
     )  # fmt: skip
 
@@ -438,7 +467,9 @@ async def leads(tx: Tx, *, before: str | None, limit: int) -> list[Mapping[str, 
 async def lead(tx: Tx, id: str) -> Mapping[str, Any] | None:
     """A lead."""
     row: Mapping[str, Any] | None = await (await raw(tx)).fetchrow(
-        "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead WHERE id = $1::uuid", id
+        "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features, account_id::text FROM lead "
+        "WHERE id = $1::uuid",
+        id,
     )
     return row
 
@@ -447,7 +478,7 @@ async def leads_by_id(tx: Tx, ids: Sequence[str]) -> list[Mapping[str, Any]]:
     """Leads, in the order of their ids; unknown ones are missing."""
     return list(
         await (await raw(tx)).fetch(
-            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features FROM lead "
+            "SELECT id::text, source_id, receipt_id::text, created_at, sequence, features, account_id::text FROM lead "
             "WHERE id = ANY($1::uuid[]) ORDER BY id",
             ids,
         )

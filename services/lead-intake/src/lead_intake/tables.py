@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -150,9 +151,11 @@ lead = Table(
     Column("sequence", BigInteger, nullable=False),
     _time("told_at"),
     Column("features", LargeBinary, nullable=False),
+    Column("account_id", UUID(as_uuid=False)),
     Index("lead_person", "person_id", unique=True),
+    Index("lead_account", "account_id", "id", postgresql_where=text("account_id IS NOT NULL")),
 )
-"""A lead: its version and features (a serialised `LeadFeatures`). Names no person."""
+"""A lead: its version, features (a serialised `LeadFeatures`) and account. Names no person."""
 
 contact = Table(
     "contact",
@@ -189,13 +192,22 @@ touch = Table(
     _text("action"),
     _text("campaign"),
     Column("rules_version", BigInteger),
+    _text("campaign_key"),
     Index("touch_lead", "lead_id", "sequence"),
+    Index(
+        "touch_unmatched",
+        "campaign_key",
+        "occurred_at",
+        postgresql_include=["lead_id"],
+        postgresql_where=text("campaign = '' AND campaign_key <> ''"),
+    ),
+    Index("touch_campaign", "campaign", "lead_id", postgresql_where=text("campaign <> ''")),
     Index("touch_rules", "rules_version", postgresql_where=text("rules_version IS NOT NULL")),
 )
 """One contact with marketing; click ids are in the contact only, their kinds (divided by spaces) here.
 
 `rules_version` is the version of the channel rules that it was grouped by last; null where too little was kept to
-group it anew.
+group it anew. `campaign` is the code of its campaign; while it has none it stands in the worklist under `campaign_key`.
 """
 
 channel_rules = Table(
@@ -211,6 +223,70 @@ channel_rules = Table(
     Column("restated_at", DateTime(timezone=True)),
 )
 """Every version of the channel rules; the highest is in force. `restated_at` is when all touches were grouped by it."""
+
+campaign = Table(
+    "campaign",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    *(_bare(name) for name in ("name", "owner_department", "owner_person", "product", "segment")),
+    Column("starts_on", Date),
+    Column("ends_on", Date),
+    Column("planned_spend_minor", BigInteger),
+    _bare("currency"),
+    Column("planned_leads", BigInteger),
+    Column("archived", Boolean, nullable=False),
+    _time("created_at"),
+    _time("changed_at"),
+)
+"""What marketing planned."""
+
+campaign_key = Table(
+    "campaign_key",
+    metadata,
+    _bare("key"),
+    Column("code", Text, ForeignKey("campaign.code"), nullable=False),
+    _bare("bare"),
+    PrimaryKeyConstraint("key", "code", name="campaign_key_pkey"),
+    Index("campaign_key_bare", "bare"),
+    Index("campaign_key_code", "code"),
+)
+"""What touches must carry to belong to a campaign; of one `bare` key two campaigns can have at most other days."""
+
+campaign_change = Table(
+    "campaign_change",
+    metadata,
+    _bare("code"),
+    Column("version", BigInteger, nullable=False),
+    _time("changed_at"),
+    _bare("changed_by"),
+    _bare("document"),
+    PrimaryKeyConstraint("code", "version", name="campaign_change_pkey"),
+)
+"""Every version of every campaign, and who made it; only ever added to."""
+
+campaign_ignored = Table(
+    "campaign_ignored",
+    metadata,
+    Column("key", Text, primary_key=True),
+    _bare("ignored_by"),
+    _time("ignored_at"),
+)
+"""Keys of the worklist that somebody decided to leave without a campaign."""
+
+campaign_book = Table(
+    "campaign_book",
+    metadata,
+    Column("the_only", SmallInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    _time("changed_at"),
+    Column("after_touch", UUID(as_uuid=False)),
+    Column("touches_read", BigInteger, nullable=False),
+    Column("touches_regrouped", BigInteger, nullable=False),
+    Column("restated_at", DateTime(timezone=True)),
+    CheckConstraint("the_only = 1", name="campaign_book_one_row"),
+)
+"""The version of all claims together, and how far earlier touches follow it: up to the touch `after_touch`."""
 
 visitor = Table(
     "visitor",
@@ -637,3 +713,60 @@ import_campaign = Table(
     PrimaryKeyConstraint("source_id", "id", name="import_campaign_pkey"),
 )
 """Campaigns of an export, for the rows that name them by id."""
+
+# --- accounts --------------------------------------------------------------------------------------------------------
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    _bare("name"),
+    _time("created_at"),
+    Column("sequence", BigInteger, nullable=False),
+)
+"""A company; `sequence` is raised by its merges. The name is empty until somebody tells it."""
+
+account_key = Table(
+    "account_key",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("account_id", UUID(as_uuid=False), nullable=False),
+    Index("account_key_account", "account_id"),
+    Index(
+        "account_key_tax",
+        "account_id",
+        text("substr(key, 1, 6)"),
+        unique=True,
+        postgresql_where=text("key LIKE 'tax:%'"),
+    ),
+)
+"""`tax:…`, `company:<crm>:…` and `domain:…` to the account they belong to; of tax numbers one a country."""
+
+account_proposal = Table(
+    "account_proposal",
+    metadata,
+    Column("low", UUID(as_uuid=False), nullable=False),
+    Column("high", UUID(as_uuid=False), nullable=False),
+    Column("receipt_id", UUID(as_uuid=False), nullable=False),
+    _time("proposed_at"),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
+    PrimaryKeyConstraint("low", "high", name="account_proposal_pkey"),
+    Index("account_proposal_open", "kind", "proposed_at", postgresql_where=text("state = 'open'")),
+)
+"""Two accounts that may be one: named so by one inquiry or lead (`keys`), or by a tax number (`tax`)."""
+
+account_edge = add_edges_table(metadata, "account_edge")
+"""The merges of accounts as they stand."""
+
+account_decision = Table(
+    "account_decision",
+    metadata,
+    Column("merge_id", UUID(as_uuid=False), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    _bare("decided_by"),
+    _bare("reason"),
+    _time("decided_at"),
+    PrimaryKeyConstraint("merge_id", "version", name="account_decision_pkey"),
+)
+"""Who merged two accounts (version 1) and who undid it (version 2), and why; only ever added to."""

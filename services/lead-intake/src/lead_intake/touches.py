@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from lead_intake import normalise
+from lead_intake.campaigns.matching import Mark, mark_of
 from lead_intake.channels import DEFAULT_RULES, NO_SITE, ChannelRules, Site, site_of, site_of_host
 from lead_intake.delivery import Inquiry
 from lead_intake.mapping import CLICK_IDS
@@ -52,6 +53,20 @@ class Origin:
     def referrer(self) -> Site:
         """The referring site."""
         return site_of_host(self.referrer_host)
+
+    def mark(self, *, provider: str, source_id: str) -> Mark:
+        """What of it can belong to a campaign."""
+        return mark_of(
+            provider=provider,
+            source_id=source_id,
+            utm_source=self.utm_source,
+            utm_campaign=self.utm_campaign,
+            click_kinds=self.click_kinds,
+            campaign_id=self.campaign_id,
+            adgroup_id=self.adgroup_id,
+            ad_id=self.ad_id,
+            form_id=self.form_id,
+        )
 
 
 NOWHERE = Origin("", "", "", "", "", "", "", "", "", "", "", ())

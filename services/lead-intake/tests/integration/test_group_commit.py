@@ -212,7 +212,7 @@ async def test_a_key_is_looked_up_alone_however_many_are_stored(intake: Harness[
             read = {r["indexrelname"]: r["idx_tup_read"] for r in counts}
     # Each of the 20 addresses was new once and found twice; no delivery was a repeat.
     assert read["identity_key_pkey"] == 40
-    assert read["receipt_entry_once"] == 0
+    assert read["receipt_entry_taken"] == 0
     # The lead that was found is locked, and it and its contact are written back: each time by its own keys.
     assert max(read[index] for index in ("lead_person", "lead_pkey", "contact_pkey")) <= 80
     tables = ("contact", "identity_key", "lead", "receipt_entry")

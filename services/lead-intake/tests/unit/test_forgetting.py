@@ -110,7 +110,9 @@ def test_a_contact_is_found_by_its_whole_name_and_by_its_company_in_any_case(nam
     words = words_of(ContactChanged(full_name=name, company_name=company))
     for term in (name, company, name.upper(), f"{company} {name}"):
         patterns = patterns_of(term)
-        if patterns and "%" not in term:
+        # Five digits and more with nothing but separators between them are asked for as a number, not as a name.
+        number = sum(c.isdecimal() for c in term) >= 5 and not any(c.isalpha() for c in term)
+        if patterns and "%" not in term and not number:
             assert matches(term, words), (patterns, words)
     assert len(words) <= LONGEST
 

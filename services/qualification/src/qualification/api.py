@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from baton_kit import forgotten
+from baton_kit import edges, forgotten
 from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from baton_kit.raw_body import BodyRefused, read_body
-from qualification import chain, people, scoring, store
+from qualification import accounts, chain, people, scoring, store
 from qualification.app import App
 from qualification.canonical import digest_of
 from qualification.document import MAX_BYTES, DocumentRefused
@@ -628,6 +628,20 @@ class Timeline(BaseModel):
     items: list[TimelineItem]
 
 
+class LeadShown(BaseModel):
+    """Where a lead stands; names no person. Of a lead that was merged, the canonical one is decided about."""
+
+    lead_id: str
+    canonical_lead_id: str
+    cycle: int
+    state: str = Field(description="open, qualified, rejected, recycled, or history: known from imports only")
+    outcome: str | None
+    score: int | None
+    decision_id: str | None
+    account_id: str | None = Field(description="The company that the lead belongs to, after all merges of accounts.")
+    origin_account_id: str | None = Field(description="The account that the lead itself came to.")
+
+
 class RuleCount(BaseModel):
     """How one rule fares."""
 
@@ -650,6 +664,31 @@ class DecisionReport(BaseModel):
         "`history` known from imports only."
     )
     by_rule: list[RuleCount]
+
+
+@router.get(
+    "/v1/leads/{lead_id}", operation_id="get_lead", summary="Where a lead stands", tags=["leads"],
+    responses=_only(404, 422),
+)  # fmt: skip
+async def get_lead(request: Request, lead_id: LeadId, caller: Caller = requires("leads:read")) -> LeadShown:
+    """Return the lead's cycle, its last decision and its account."""
+    async with _app(request).db.begin() as tx:
+        found = await store.lead(tx, lead_id)
+        if found is None:
+            raise _not_found("lead")
+        whole = await edges.families_of(tx, [lead_id])
+        account_id = await accounts.canonical(tx, found.account_id)
+    return LeadShown(
+        lead_id=lead_id,
+        canonical_lead_id=whole.root(lead_id),
+        cycle=found.cycle,
+        state=found.state.value,
+        outcome=found.outcome,
+        score=found.score,
+        decision_id=found.decision_id,
+        account_id=account_id,
+        origin_account_id=found.account_id or None,
+    )
 
 
 @router.get(

@@ -250,9 +250,7 @@ def _judge(
     part.told.append(events.lead_scored(new))
     if moved.state is CycleState.QUALIFIED and lead.state is CycleState.OPEN:
         part.handed_over.append(new)
-        part.told.append(
-            events.lead_qualified(new, sequence=moved.sequence, features=profile.features, agreement=agreement)
-        )
+        part.told.append(events.lead_qualified(new, lead=moved, features=profile.features, agreement=agreement))
 
 
 async def _write(tx: Tx, app: App, part: Part, *, known: Set[str] | None, lane: Lane) -> None:
@@ -342,7 +340,7 @@ def _told(lead: Lead, body: Told) -> Lead:
     created_at = lead.created_at
     if created_at is None and isinstance(body, LeadCreated):
         created_at = moment(body.occurred_at)
-    return lead._replace(
+    return lead.with_account(body.account_id, body.sequence)._replace(
         created_at=created_at,
         test=lead.test or (not isinstance(body, LeadUpdated) and body.test),
         profile=profile_of(features_from_event(body.features)) if newer else lead.profile,

@@ -12,7 +12,7 @@ from baton.sales.v1 import sales_pb2
 from baton_kit.envelope import Event, event
 from baton_kit.outages import Unprocessable
 from qualification.agreement import Agreement, Reason, Sla
-from qualification.cycle import Feedback
+from qualification.cycle import Feedback, Lead
 from qualification.features import Features
 from qualification.scoring import EVALUATOR_VERSION, Contribution, Decision, Outcome, Stamp
 from qualification.store import ActivationRow, AgreementRow, NewDecision, SignatureRow
@@ -54,14 +54,16 @@ def lead_scored(new: NewDecision) -> Event:
     return event(body, key=decision.lead_id, occurred_at=decision.at)
 
 
-def lead_qualified(new: NewDecision, *, sequence: int, features: Features, agreement: Agreement) -> Event:
+def lead_qualified(new: NewDecision, *, lead: Lead, features: Features, agreement: Agreement) -> Event:
     """LeadQualified: once per lead and cycle, under an id made of both, so that a repeat is known for one."""
     decision: Decision = new.decision
     body = qualification_pb2.LeadQualified(
         lead_id=decision.lead_id,
-        sequence=sequence,
+        sequence=lead.sequence,
         cycle=decision.cycle,
         decision_id=new.id,
+        account_id=lead.account_id,
+        account_sequence=lead.account_sequence,
         score=decision.score,
         threshold=decision.threshold,
         features=features,  # type: ignore[arg-type]  # made from such a message

@@ -1,10 +1,11 @@
 """Which event goes to which use case. Read this file first."""
 
+from baton.lead.v1.accounts_pb2 import AccountLinked, AccountMerged, AccountUnmerged, LeadAccountChanged
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, LeadUpdated, TouchRecorded
 from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
-from qualification import evaluate, forget
+from qualification import accounts, evaluate, forget
 from qualification.app import App
 from qualification.merging import rest
 
@@ -19,13 +20,17 @@ HANDLERS: Handlers[App] = {
     SalesFeedback: evaluate.feedback_arrived,
     LeadErased: forget.leads_erased,
     HandoffChanged: rest.handoffs_changed,
+    LeadAccountChanged: accounts.leads_moved,
+    AccountMerged: accounts.accounts_merged,
+    AccountUnmerged: accounts.accounts_merged,
 }
 
 SUBSCRIPTION: Subscription[App] = Subscription(
     group="qualification.decide",
-    topics=("baton.lead.v1", "baton.sales.v1", "baton.erasure.v1"),
+    topics=("baton.lead.v1", "baton.sales.v1", "baton.erasure.v1", "baton.account.v1"),
     handlers=HANDLERS,
     # A deal's outcome is evidence for later amendments; the topic keeps it for ever, so nothing is lost meanwhile.
     # The channel among a lead's features is the one it came by: a decision stays what it was when reports are restated.
-    ignores=frozenset({DealClosed, ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped}),
+    # By which ids CRMs know an account matters to deals only.
+    ignores=frozenset({DealClosed, ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped, AccountLinked}),
 )

@@ -42,7 +42,7 @@ async def lock_for_merging(tx: Tx) -> None:
 
 _LEAD = (
     "id, sequence, created_at, test, features, features_sequence, cycle, cycle_state, ended_at, return_at, "
-    "activation_seq, outcome, score, stopped_by, decision_id, next_change_at"
+    "activation_seq, outcome, score, stopped_by, decision_id, next_change_at, account_id, account_sequence"
 )
 
 
@@ -64,6 +64,8 @@ def _lead(row: Any) -> Lead:
         stopped_by=row[13],
         decision_id=row[14],
         next_change_at=row[15],
+        account_id=row[16],
+        account_sequence=row[17],
     )
 
 
@@ -179,13 +181,14 @@ async def write_leads(tx: Tx, leads: Sequence[Lead]) -> None:
         f"INSERT INTO lead ({_LEAD}) SELECT * FROM unnest("  # noqa: S608 - fixed columns
         "$1::text[], $2::bigint[], $3::timestamptz[], $4::boolean[], $5::jsonb[], $6::bigint[], $7::bigint[], "
         "$8::text[], $9::timestamptz[], $10::timestamptz[], $11::bigint[], $12::text[], $13::bigint[], $14::text[], "
-        "$15::text[], $16::timestamptz[]) ON CONFLICT (id) DO UPDATE SET "
+        "$15::text[], $16::timestamptz[], $17::text[], $18::bigint[]) ON CONFLICT (id) DO UPDATE SET "
         "sequence = excluded.sequence, created_at = excluded.created_at, test = excluded.test, "
         "features = excluded.features, features_sequence = excluded.features_sequence, cycle = excluded.cycle, "
         "cycle_state = excluded.cycle_state, ended_at = excluded.ended_at, return_at = excluded.return_at, "
         "activation_seq = excluded.activation_seq, outcome = excluded.outcome, score = excluded.score, "
         "stopped_by = excluded.stopped_by, decision_id = excluded.decision_id, "
-        "next_change_at = excluded.next_change_at",
+        "next_change_at = excluded.next_change_at, account_id = excluded.account_id, "
+        "account_sequence = excluded.account_sequence",
         [x.id for x in leads],
         [x.sequence for x in leads],
         [x.created_at for x in leads],
@@ -202,6 +205,8 @@ async def write_leads(tx: Tx, leads: Sequence[Lead]) -> None:
         [x.stopped_by for x in leads],
         [x.decision_id for x in leads],
         [x.next_change_at for x in leads],
+        [x.account_id for x in leads],
+        [x.account_sequence for x in leads],
     )
     failpoint("store.after_write_leads")
 
@@ -315,6 +320,12 @@ async def qualified_of(tx: Tx, lead_id: str) -> list[Mapping[str, Any]]:
         "SELECT cycle, decision_id, at FROM qualified WHERE lead_id = $1 ORDER BY cycle", lead_id
     )
     return [dict(row) for row in rows]
+
+
+async def lead(tx: Tx, lead_id: str) -> Lead | None:
+    """Read a lead as it stands."""
+    row = await (await raw(tx)).fetchrow(f"SELECT {_LEAD} FROM lead WHERE id = $1", lead_id)  # noqa: S608
+    return None if row is None else _lead(row)
 
 
 async def lead_exists(tx: Tx, lead_id: str) -> bool:

@@ -99,6 +99,8 @@ lead = Table(
     Column("stopped_by", Text),
     Column("decision_id", Text),
     Column("next_change_at", TIME),
+    Column("account_id", Text, nullable=False, server_default=text("''")),
+    Column("account_sequence", BigInteger, nullable=False, server_default=text("0")),
     Index("lead_due", "next_change_at", postgresql_where=text("next_change_at IS NOT NULL")),
     Index(
         "lead_waiting",
@@ -169,6 +171,7 @@ feedback = Table(
 )
 
 merge_edge = add_edges_table(metadata)
+account_edge = add_edges_table(metadata, "account_edge")
 
 # Whether the handoff of a lead's cycle rests, because sales works the person under another of its leads.
 resting_handoff = Table(

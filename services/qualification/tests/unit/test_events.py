@@ -6,6 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton.qualification.v1 import qualification_pb2 as pb
 from qualification.agreement import read_agreement
+from qualification.cycle import Lead
 from qualification.events import lead_qualified, lead_scored
 from qualification.features import profile_of
 from qualification.scoring import EVALUATOR_VERSION, Judge, Outcome, Stamp, decide, snapshot_of
@@ -88,7 +89,7 @@ def test_a_handover_is_told_whole_under_every_version_and_time() -> None:
             ),
             rejection_reasons=[pb.RejectionReason(code=r.code, family=r.family) for r in EXAMPLE.reasons],
         )
-        made = lead_qualified(new, sequence=6, features=FEATURES, agreement=EXAMPLE)
+        made = lead_qualified(new, lead=Lead("l", sequence=6), features=FEATURES, agreement=EXAMPLE)
         assert made.body == plain
         assert made.body is not None
         assert made.body.SerializeToString(deterministic=True) == plain.SerializeToString(deterministic=True)

@@ -91,7 +91,7 @@ def past_feedback(answer: PastAnswer) -> Event:
     return _event(body, answer.lead_id, at=answer.occurred_at)
 
 
-def deal_closed(moved: DealMoved, *, stamp: Stamp | None) -> Event | None:
+def deal_closed(moved: DealMoved, *, stamp: Stamp | None, account_id: str | None) -> Event | None:
     """DealClosed for a close, a correction or a reopening; None for what it does not tell."""
     if moved.outcome is None:
         return None
@@ -115,6 +115,7 @@ def deal_closed(moved: DealMoved, *, stamp: Stamp | None) -> Event | None:
         agreement=_stamp(stamp) if stamp else None,
         # Only exports bring deals that nobody was handed.
         imported=deal.handoff_id is None,
+        account_id=account_id or "",
     )
     return _event(body, deal.lead_id, at=moved.occurred_at)
 

@@ -1,11 +1,13 @@
 """Which event goes to which use case. Read this file first."""
 
+from baton.lead.v1.accounts_pb2 import AccountLinked, AccountMerged, AccountUnmerged, LeadAccountChanged
 from baton.lead.v1.channels_pb2 import ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton.lead.v1.history_pb2 import DealImported, FeedbackImported
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadErased, LeadMerged, LeadUnmerged, LeadUpdated, TouchRecorded
 from baton.qualification.v1.qualification_pb2 import AgreementActivated, LeadQualified, LeadScored
 from baton_kit.apply import Subscription
+from sales_feedback.accounts import keep as accounts
 from sales_feedback.app import App
 from sales_feedback.erasing import erase
 from sales_feedback.handoffs import contact, offer
@@ -46,10 +48,17 @@ HISTORY: Subscription[App] = Subscription(
 
 MERGES: Subscription[App] = Subscription(
     group="sales-feedback.merge",
-    topics=("baton.lead.v1",),
-    handlers={LeadMerged: follow.leads_merged, LeadUnmerged: follow.leads_merged},
+    topics=("baton.lead.v1", "baton.account.v1"),
+    handlers={
+        LeadMerged: follow.leads_merged,
+        LeadUnmerged: follow.leads_merged,
+        LeadAccountChanged: accounts.leads_moved,
+        AccountLinked: accounts.accounts_linked,
+        AccountMerged: accounts.accounts_merged,
+        AccountUnmerged: accounts.accounts_merged,
+    },
     gather_seconds=0.5,  # merges are few, and all that comes in between is passed over
-    # Sales hears of a lead when it is handed over.
+    # Sales hears of a lead, and of its account, when it is handed over.
     ignores=frozenset(
         {LeadCreated, TouchRecorded, LeadUpdated, TouchRegrouped, ChannelRulesChanged, ChannelRulesRestated}
     ),

@@ -28,6 +28,7 @@ metadata = MetaData()
 kit = add_kit_tables(metadata)
 erased_lead = add_forgotten_table(metadata)
 merge_edge = add_edges_table(metadata)
+account_edge = add_edges_table(metadata, "account_edge")
 
 
 def _time(name: str, *, nullable: bool = True) -> Column[datetime]:
@@ -178,6 +179,7 @@ deal = Table(
     Column("crm", Text, nullable=False),
     Column("crm_id", Text),
     Column("crm_deal_id", Text),
+    Column("crm_company_id", Text),
     _time("opened_at", nullable=False),
     _time("closed_at"),
     UniqueConstraint("crm_id", "crm_deal_id", name="deal_in_crm"),
@@ -254,4 +256,23 @@ crm_deal = Table(
     Column("reason", Text),
     _time("updated_at", nullable=False),
     Index("crm_deal_waiting", "lead_id", postgresql_where=text("state = 'pending'")),
+)
+
+# The account that a lead came to, as of the lead's version `sequence`.
+lead_account = Table(
+    "lead_account",
+    metadata,
+    Column("lead_id", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("account_id", Text, nullable=False),
+)
+
+# What a CRM's id of a company means.
+company_account = Table(
+    "company_account",
+    metadata,
+    Column("crm", Text, primary_key=True),
+    Column("crm_company_id", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("account_id", Text, nullable=False),
 )

@@ -27,19 +27,22 @@ FOUND = [(name, path.stem, path.read_text()) for name in HANDLED for path in sor
 @pytest.mark.parametrize(("name", "which", "document"), FOUND, ids=[f"{name}-{which}" for name, which, _ in FOUND])
 async def test_every_example_of_a_handled_event_is_applied(sales: Sales, name: str, which: str, document: str) -> None:
     body = Parse(document, catalogue.EVENTS[name](), ignore_unknown_fields=True)
-    await sales.harness.receive([event(body, key=body.lead_id, occurred_at=START)])  # type: ignore[attr-defined]
+    about = str(getattr(body, "lead_id", "") or body.account_id)  # type: ignore[attr-defined]
+    await sales.harness.receive([event(body, key=about, occurred_at=START)])
     assert await sales.harness.fetch("SELECT * FROM parked") == []
     rows = await sales.harness.fetch(
-        "SELECT lead_id FROM handoff UNION ALL SELECT lead_id FROM contact "
+        "SELECT lead_id AS about FROM handoff UNION ALL SELECT lead_id FROM contact "
         "UNION ALL SELECT lead_id FROM deal UNION ALL SELECT lead_id FROM imported_feedback "
         "UNION ALL SELECT $1 FROM merge_edge WHERE $1 IN (source, target) "
-        "UNION SELECT lead_id FROM erased_lead",
-        body.lead_id,  # type: ignore[attr-defined]
+        "UNION ALL SELECT $1 FROM account_edge WHERE $1 IN (source, target) "
+        "UNION ALL SELECT account_id FROM company_account "
+        "UNION SELECT lead_id FROM lead_account UNION SELECT lead_id FROM erased_lead",
+        about,
     )
     assert FOUND
     # A state of tomorrow is passed over.
     passed_over = which == "future" and name.endswith("Imported")
-    assert [row["lead_id"] for row in rows] == ([] if passed_over else [body.lead_id])  # type: ignore[attr-defined]
+    assert [row["about"] for row in rows] == ([] if passed_over else [about])
 
 
 def test_every_event_of_the_topics_is_handled_or_knowingly_ignored() -> None:

@@ -3,8 +3,10 @@
 from fastapi import FastAPI
 
 from baton_kit.api import create_fastapi
+from lead_intake.accounts import api as accounts
 from lead_intake.api import leads, receipts, sources
 from lead_intake.app import App
+from lead_intake.campaigns import api as campaigns
 from lead_intake.erasing import api as erasing
 from lead_intake.fetching import api as fetching
 from lead_intake.grouping import api as grouping
@@ -30,8 +32,10 @@ def create_api(app: App) -> FastAPI:
             leads.router,
             fetching.router,
             merging.router,
+            accounts.router,
             identity.router,
             grouping.router,
+            campaigns.router,
             searching.router,
             erasing.router,
             imports.router,

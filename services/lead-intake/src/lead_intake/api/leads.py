@@ -14,6 +14,8 @@ from baton_kit.pages import CursorParam, Limit, Page
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake import store
+from lead_intake.accounts.api import AccountRef, refs_of
+from lead_intake.accounts.store import EDGES
 from lead_intake.api.answers import PROBLEM_BODY, PROBLEMS, Moment, app_of, before, page_of, plain
 from lead_intake.merging import store as merge_store
 
@@ -33,6 +35,8 @@ class LeadOut(BaseModel):
     created_at: Moment
     sequence: int
     features: dict[str, Any]
+    account: AccountRef | None = Field(description="The company: the lead's own, else the person's; canonical.")
+    origin_account_id: str | None = Field(description="The account that the lead itself came to, before any merge.")
 
 
 class TouchOut(BaseModel):
@@ -98,14 +102,19 @@ async def list_leads(
     request: Request,
     response: Response,
     caller: Caller = requires("leads:read"),
+    account_id: UUID | None = None,
     limit: Limit = 50,
     cursor: CursorParam = None,
 ) -> Page[LeadOut]:
-    """Leads, newest first."""
+    """Leads, newest first; with `account_id` those of the account and of all that are one company with it."""
     async with app_of(request).db.begin() as tx:
-        rows = await store.leads(tx, before=before(cursor), limit=limit + 1)
-        whole = await families_of(tx, [r["id"] for r in rows])
-    return page_of(request, response, [_lead_out(r, whole) for r in rows], limit)
+        accounts = None
+        if account_id is not None:
+            accounts = (await families_of(tx, [str(account_id)], table=EDGES)).members(str(account_id))
+        rows = await store.leads(tx, before=before(cursor), limit=limit + 1, accounts=accounts)
+        ids = [r["id"] for r in rows]
+        whole, companies = await families_of(tx, ids), await refs_of(tx, ids)
+    return page_of(request, response, [_lead_out(r, whole, companies) for r in rows], limit)
 
 
 @router.get("/v1/leads/{id}", operation_id="get_lead", summary="Show a lead", tags=["leads"], responses=PROBLEMS)
@@ -115,12 +124,13 @@ async def get_lead(request: Request, id: UUID, caller: Caller = requires("leads:
         row = await store.lead(tx, str(id))
         whole = await families_of(tx, [str(id)])
         touches = await store.touches(tx, whole.members(str(id)))
+        companies = await refs_of(tx, [str(id)])
     if row is None:
         raise Problem(404, "There is no such lead")
     told = [_touch_out(t) for t in touches]
     first, last = _ends(told)
     return LeadDetail(
-        **_lead_out(row, whole).model_dump(),
+        **_lead_out(row, whole, companies).model_dump(),
         merged_lead_ids=list(whole.members(str(id))),
         first_touch=first,
         last_touch=last,
@@ -236,7 +246,13 @@ def _merge_items(row: Mapping[str, Any]) -> list[TimelineItem]:
     return items
 
 
-def _lead_out(row: Mapping[str, Any], whole: Families) -> LeadOut:
+def _lead_out(row: Mapping[str, Any], whole: Families, companies: Mapping[str, AccountRef]) -> LeadOut:
     features = plain(LeadFeatures.FromString(row["features"]))
-    told = {k: v for k, v in dict(row).items() if k != "features"}
-    return LeadOut(**told, canonical_lead_id=whole.root(row["id"]), features=features)
+    told = {k: v for k, v in dict(row).items() if k not in ("features", "account_id")}
+    return LeadOut(
+        **told,
+        canonical_lead_id=whole.root(row["id"]),
+        features=features,
+        account=companies.get(row["id"]),
+        origin_account_id=row["account_id"],
+    )

@@ -435,6 +435,7 @@ def check_source(
         "secret_header",
         "touch_kind",
         "identity",
+        "crm",
         *own,
     }
     possible |= spam.SETTINGS
@@ -463,6 +464,8 @@ def check_source(
         faults.append(("/settings", "form_title has at most 200 characters, form_campaign 100"))
     if settings.get("touch_kind", "form") not in TOUCH_KINDS:
         faults.append(("/settings/touch_kind", f"possible are {', '.join(sorted(TOUCH_KINDS))}"))
+    if not re.fullmatch(r"([a-z][a-z0-9_-]{0,31})?", settings.get("crm", "")):
+        faults.append(("/settings/crm", "whose company ids these are: a short name such as hubspot or amocrm"))
     if "identity" in settings:
         try:
             rules_of(settings["identity"])

@@ -47,6 +47,9 @@ FORGETS: Mapping[str, tuple[Callable[[Tx, Person], Awaitable[int]], ...]] = {
     "visit": (store.delete_visits,),
     "stitch": (store.delete_stitches,),
     "visitor": (store.delete_visitors,),
+    "account_proposal": (store.delete_account_proposals,),
+    "account_key": (store.delete_account_keys,),
+    "account": (store.empty_account,),
 }
 """What an erasure deletes or empties, table by table, in this order: bodies and requests of visits are found by their
 visits. A new table that names persons gets its function here.
@@ -76,11 +79,18 @@ KEEPS: Mapping[str, str] = {
     "import_campaign": "campaigns",
     "merge_edge": "ids",
     "merge_decision": "ids and codes",
+    "account_edge": "ids",
+    "account_decision": "ids and codes",
     "likeness_round": "a number",
     "receipt_entry": "the provider's id of the delivery: by it a repeat is known, so that nobody comes back",
     "lead": "features of closed lists; decisions are evaluated again from them",
     "touch": "channel and campaign",
     "channel_rules": "operators' rules",
+    "campaign": "what marketing planned; its owner is an operator",
+    "campaign_key": "UTM values and platforms' ids",
+    "campaign_change": "campaigns as they were",
+    "campaign_ignored": "UTM values and platforms' ids",
+    "campaign_book": "numbers and times",
     "erased_lead": "the log itself: ids and counts",
     "outbox": "events leave with the ring",
     "outbox_ring": "a number",

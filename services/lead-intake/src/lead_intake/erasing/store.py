@@ -9,6 +9,7 @@ from typing import Any
 
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.db import Tx, raw
+from lead_intake.accounts import store as account_store
 from lead_intake.erasing import cut
 from lead_intake.erasing.mention import mentions_of_person
 from lead_intake.ledger.request import opened_request
@@ -291,6 +292,21 @@ async def delete_stitches(tx: Tx, person: Person) -> int:
 async def delete_visitors(tx: Tx, person: Person) -> int:
     """By which ids a tracker knows the person: its next visit is nobody's."""
     return await _count(tx, "DELETE FROM visitor WHERE person_id = $1::uuid RETURNING 1", person.person_id)
+
+
+async def delete_account_proposals(tx: Tx, person: Person) -> int:
+    """What would join the person's own account with another."""
+    return await account_store.delete_proposals_of(tx, person.lead_id)
+
+
+async def delete_account_keys(tx: Tx, person: Person) -> int:
+    """Domain, tax number and ids of an account that nobody else belongs to: the firm may be the person."""
+    return await account_store.delete_keys_of(tx, person.lead_id)
+
+
+async def empty_account(tx: Tx, person: Person) -> int:
+    """The name of an account that nobody else belongs to."""
+    return await account_store.empty_account_of(tx, person.lead_id)
 
 
 async def cut_bodies_that_name(tx: Tx, person: Person) -> int:

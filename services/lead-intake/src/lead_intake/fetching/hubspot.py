@@ -19,6 +19,7 @@ HOST = "https://api.hubapi.com"
 PROPERTIES = (
     "email", "firstname", "lastname", "phone", "mobilephone", "company", "jobtitle", "country", "website",
     "hs_language", "numberofemployees", "industry", "hs_google_click_id", "hs_facebook_click_id",
+    "associatedcompanyid",
 )  # fmt: skip
 FEWEST_LEFT = 10
 

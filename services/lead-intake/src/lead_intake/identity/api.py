@@ -9,15 +9,19 @@ from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake import normalise
 from lead_intake.api.answers import PROBLEMS, Body, Moment, app_of
+from lead_intake.channels import site_of
 from lead_intake.identity import shared
 
 router = APIRouter()
 
 
 class SharedOrder(Body):
-    """An address or a number (E.164) and whether many share it; `false` keeps the rule from saying so."""
+    """An address, a number (E.164) or a company's web domain and whether many share it.
 
-    kind: Literal["email", "phone"]
+    `false` keeps the rule from saying so. A shared domain (an agency's, a holding's) makes no account.
+    """
+
+    kind: Literal["email", "phone", "domain"]
     value: str = Field(max_length=254)
     shared: bool = True
 
@@ -41,12 +45,12 @@ class SharedOut(BaseModel):
 async def put_shared_key(request: Request, body: SharedOrder, caller: Caller = requires("sources:write")) -> SharedOut:
     """From now on it identifies a person only together with the name. Said again, the last word counts."""
     app = app_of(request)
-    value = normalise.email(body.value).lower() if body.kind == "email" else normalise.phone(body.value, "")[0]
+    value = _value(body)
     if not value:
         raise Problem(
             422,
             "The value cannot be read",
-            errors=[{"pointer": "/value", "detail": "an e-mail address, or a number that begins with +"}],
+            errors=[{"pointer": "/value", "detail": "an e-mail address, a number that begins with +, or a domain"}],
         )
     by = caller.person_id or f"key:{caller.key_id}"
     now = app.clock.now()
@@ -54,6 +58,12 @@ async def put_shared_key(request: Request, body: SharedOrder, caller: Caller = r
         await shared.put(tx, f"{body.kind}:{value}", shared=body.shared, by=by, at=now)
     await app.sources.refresh()
     return SharedOut(kind=body.kind, shared=body.shared, added_by=by, added_at=now)
+
+
+def _value(body: SharedOrder) -> str:
+    if body.kind == "email":
+        return normalise.email(body.value).lower()
+    return normalise.phone(body.value, "")[0] if body.kind == "phone" else site_of(body.value).domain
 
 
 @router.get(

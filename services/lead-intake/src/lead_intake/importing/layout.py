@@ -51,7 +51,7 @@ FIELDS: Mapping[str, frozenset[str]] = MappingProxyType(
         "touches": frozenset({"id", "lead_id", "email", "phone", "kind", "occurred_at"}) | _MARKETING,
         "deals": frozenset(
             {"id", "lead_id", "email", "phone", "state", "amount", "currency", "opened_at", "closed_at"}
-            | {"reason", "product"}
+            | {"reason", "product", "company_id"}
         ),
         "feedback": frozenset(
             {"id", "lead_id", "email", "phone", "kind", "occurred_at", "reason", "reason_family", "reached"}

@@ -42,6 +42,8 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
             "full_name": "fullname полноеимя контакт наименование полноеимяконтакта контактноелицо",
             "country": "countryregion",
             "company_name": "companyname названиекомпании associatedcompany контрагент",
+            "company_id": "associatedcompanyids associatedcompanyid primarycompanyid companyrecordid idкомпании",
+            "tax_number": "иннкомпании огрнинн vatregistrationnumber",
             "campaign_id": "campaignid idкампании кампанияid campaign utmid",
             "utm_source": "source leadsource originalsource источник источниктрафика",
             "utm_medium": "medium канал",
@@ -80,6 +82,8 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
             "датазавершения датазакрытиясделки фактическаядатазакрытия",
             "reason": "closedlostreason lostreason lossreason reason причинаотказа причинапотери",
             "product": "product productline produkt продукт товар",
+            "company_id": "associatedcompanyids associatedcompanyid primarycompanyid companyid companyrecordid "
+            "organizationid idкомпании",
         }
     ),
     "feedback": _named(

@@ -18,6 +18,7 @@ from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.ids import new_id
 from lead_intake import mapping as mappings
 from lead_intake import normalise
+from lead_intake.accounts.keys import company_id
 from lead_intake.channels import DEFAULT_RULES, ChannelRules
 from lead_intake.contact import stamp
 from lead_intake.delivery import Inquiry, Outcome, Source
@@ -209,6 +210,7 @@ def _deal(number: int, told: dict[str, str], reading: Reading) -> Row:
         reason=_code(told.get("reason", ""), state == "lost"),
         product=normalise.code(told.get("product", "")),
         receipt_id=reading.receipt_id,
+        crm_company_id=company_id(told.get("company_id", "")),
     )
     if state != "open":
         fact.closed_at.CopyFrom(stamp(at))
@@ -310,7 +312,7 @@ def _source(reading: Reading, kind: str) -> Source:
         "import",
         default_region=reading.layout.default_region,
         # Whoever stands in the CRM was somebody's lead: what looks like spam at a form is none here.
-        settings={"touch_kind": kind, "spam": "accept"},
+        settings={"touch_kind": kind, "spam": "accept", "crm": reading.layout.crm},
         shared_keys=reading.shared_keys,
         rules=reading.rules,
     )

@@ -195,7 +195,8 @@ async def _chunk(tx: Tx, app: App, one: store.Import, piece: bytes, *, receipt_i
         if record.fault or record.raw.strip():
             get = _get(record, layout, chunk.header)
             made = row.refused_row(number, get, reading) if isinstance(get, str) else row.row_of(number, get, reading)
-            keys += 1 + (len(made.entry.person.identities) if made.entry.person else 0)
+            p = made.entry.person
+            keys += 1 + (len(p.identities) + len(p.account_keys) if p else 0)
             if keys > MOST_KEYS and chunk.rows:
                 break
             chunk.rows.append(made)
@@ -262,7 +263,7 @@ async def _settle(
 
 
 async def _campaign_entries(tx: Tx, one: store.Import, rows: Sequence[Row]) -> tuple[Entry, ...]:
-    known, _ = await ledger.known(tx, entries=[(one.source_id, r.entry.key) for r in rows], identities=[])
+    known, _, _ = await ledger.known(tx, entries=[(one.source_id, r.entry.key) for r in rows], identities=[])
     seen = {key for _, key in known}
     entries = []
     for r in rows:
@@ -282,7 +283,7 @@ async def _rehearse(tx: Tx, app: App, one: store.Import, rows: Sequence[Row]) ->
 
     entries = [r.entry for r in rows if r.entry.person is not None or r.campaign is not None]
     identities = {key for e in entries if e.person for key in e.person.identities}
-    known, persons = await ledger.known(
+    known, persons, _ = await ledger.known(
         tx, entries=[(one.source_id, e.key) for e in entries], identities=sorted(identities)
     )
     hashes = {key: receive.lock_of(key) for key in identities | {own(e) for e in entries}}

@@ -9,6 +9,7 @@ from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake import normalise
+from lead_intake.accounts.api import AccountRef, refs_of
 from lead_intake.api.answers import PROBLEMS, Body, Moment, app_of
 from lead_intake.entry import stored_key
 from lead_intake.searching import store
@@ -43,6 +44,7 @@ class Found(BaseModel):
     company_name: str
     emails: list[str]
     phones: list[str]
+    account: AccountRef | None = Field(description="The company that the lead belongs to; `GET /v1/accounts/{id}`")
 
 
 class Finds(BaseModel):
@@ -73,6 +75,7 @@ async def search_leads(request: Request, body: Search, caller: Caller = requires
     async with app_of(request).db.begin() as tx:
         identities += [f"crm_id:{crm}:{normalise.text(body.term.strip(), 200)}" for crm in await store.crms(tx)]
         rows = await store.find(tx, patterns=patterns, identities=identities, key=key, limit=body.limit + 1)
+        companies = await refs_of(tx, [row["id"] for row in rows])
     items = []
     for row in rows[: body.limit]:
         contact = ContactChanged.FromString(row["data"])
@@ -85,6 +88,7 @@ async def search_leads(request: Request, body: Search, caller: Caller = requires
                 company_name=contact.company_name,
                 emails=list(contact.emails),
                 phones=list(contact.phones),
+                account=companies.get(row["id"]),
             )
         )
     return Finds(items=items, more=len(rows) > body.limit)

@@ -22,6 +22,7 @@ from baton_kit.outages import is_outage
 from baton_kit.telemetry import log
 from lead_intake import contact, events
 from lead_intake import store as leads_store
+from lead_intake.campaigns import store as campaigns_store
 from lead_intake.channels import ChannelRules
 from lead_intake.contact import stamp
 from lead_intake.receive import lock_of, visitor_lock
@@ -54,7 +55,7 @@ async def stitch_next(app: App) -> bool:
 async def _stitch(tx: Tx, app: App, key: str) -> int:
     # 1. All keys of the visits in one order, like the door; only then what stands under them.
     keys = {key} | await store.keys_beside(tx, key, most=MOST)
-    await leads_store.lock_keys(tx, sorted(lock_of(visitor_lock(k)) for k in keys))
+    await leads_store.lock_for_touches(tx, sorted(lock_of(visitor_lock(k)) for k in keys))
     failpoint("stitch.after_locks")
     known = await store.visitors(tx, sorted(keys))
     waiting = await store.waiting(tx, key, most=MOST)
@@ -65,19 +66,24 @@ async def _stitch(tx: Tx, app: App, key: str) -> int:
         return 0
     failpoint("stitch.after_reads")
 
-    # 2. Pure. The channel is that of the rules in force now: what comes after is grouped by the same.
+    # 2. The channel is that of the rules in force now: what comes after is grouped by the same.
     rules = app.sources.rules
+    campaigns = await app.sources.campaigns_of(tx, await campaigns_store.version(tx))
     told: list[Event] = []
     touches: list[leads_store.Touch] = []
     clicks = ContactChanged()
     for v in visits:
         lead.sequence += 1
         origin = grouped(v.origin, rules)
-        touch = leads_store.Touch(v.touch_id, lead.id, v.receipt_id, v.occurred_at, lead.sequence, v.source_id, origin)
+        placed = campaigns.place(origin.mark(provider=v.provider, source_id=v.source_id), v.occurred_at)
+        touch = leads_store.Touch(
+            v.touch_id, lead.id, v.receipt_id, v.occurred_at, lead.sequence, v.source_id, origin, placed
+        )
         touches.append(touch)
         body = events.touch_of(
             origin, touch_id=v.touch_id, lead_id=lead.id, sequence=lead.sequence, source_id=v.source_id,
-            provider=v.provider, at=v.occurred_at, features=lead.features,
+            provider=v.provider, at=v.occurred_at, features=lead.features, campaign=placed.campaign,
+            account_id=lead.account_id,
         )  # fmt: skip
         told.append(event(body, key=lead.id, occurred_at=v.occurred_at))
         for kind, value in origin.click_ids:

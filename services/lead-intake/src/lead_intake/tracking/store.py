@@ -124,7 +124,8 @@ async def lock_lead(tx: Tx, person_id: str) -> Lead | None:
     """Lock the lead of a person; None when it was forgotten."""
     row = await (await raw(tx)).fetchrow(
         "SELECT l.id::text, l.person_id::text, l.source_id, l.receipt_id::text, l.created_at, l.sequence, l.told_at, "
-        "l.features, c.data, c.sequence FROM lead l JOIN contact c ON c.lead_id = l.id "
+        "l.features, c.data, c.sequence, coalesce(l.account_id::text, '') "
+        "FROM lead l JOIN contact c ON c.lead_id = l.id "
         "WHERE l.person_id = $1::uuid AND NOT EXISTS (SELECT FROM erased_lead e WHERE e.lead_id = l.id::text) "
         "FOR UPDATE",
         person_id,
@@ -133,7 +134,7 @@ async def lock_lead(tx: Tx, person_id: str) -> Lead | None:
         return None
     return Lead(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6],
-        LeadFeatures.FromString(row[7]), ContactChanged.FromString(row[8]), row[9],
+        LeadFeatures.FromString(row[7]), ContactChanged.FromString(row[8]), row[9], row[10],
     )  # fmt: skip
 
 
@@ -142,10 +143,11 @@ async def insert_touches(tx: Tx, touches: Sequence[Touch]) -> None:
     await (await raw(tx)).execute(
         "INSERT INTO touch (id, lead_id, receipt_id, occurred_at, sequence, source_id, kind, channel, utm_source, "
         "utm_medium, utm_campaign, campaign_id, form_id, page, referrer_domain, adgroup_id, ad_id, referrer_host, "
-        "click_kinds, within_visit, action, rules_version) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], "
+        "click_kinds, within_visit, action, rules_version, campaign, campaign_key) "
+        "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], "
         "$4::timestamptz[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], "
         "$12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], "
-        "$20::boolean[], $21::text[], $22::bigint[])",
+        "$20::boolean[], $21::text[], $22::bigint[], $23::text[], $24::text[])",
         [t.id for t in touches],
         [t.lead_id for t in touches],
         [t.receipt_id for t in touches],
@@ -168,6 +170,8 @@ async def insert_touches(tx: Tx, touches: Sequence[Touch]) -> None:
         [t.origin.within_visit for t in touches],
         [t.origin.action for t in touches],
         [t.origin.rules_version for t in touches],
+        [t.placed.campaign for t in touches],
+        [t.placed.key for t in touches],
     )
 
 

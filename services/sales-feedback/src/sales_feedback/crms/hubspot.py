@@ -111,6 +111,8 @@ def _values(kind: str, property_name: str, event: dict[str, Json], mapping: Mapp
                 values[Field.LEAD_ID] = value
             if property_name == mapping.product_property:
                 values[Field.PRODUCT] = value
+            if property_name == mapping.company_id_property:
+                values[Field.COMPANY_ID] = value
             return values or None
         case ("deal" | "object", _, "creation"):
             return {Field.OPENED_AT: text_of(event.get("occurredAt")), Field.DELETED: "false"}

@@ -56,6 +56,8 @@ class Mapping(BaseModel):
     }
     lost_reasons: dict[Plain, Code] = {}
     product_property: Plain | None = None
+    company_id_property: Plain | None = None
+    """HubSpot: the deal property that holds the id of its company; Pipedrive says its organisation by itself."""
 
     @model_validator(mode="after")
     def _a_stage_means_one_thing(self) -> Self:

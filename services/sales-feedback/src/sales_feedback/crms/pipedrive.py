@@ -83,6 +83,7 @@ def _values(data: Json, mapping: Mapping) -> dict[Field, str]:
         Field.CURRENCY: text_of(data.get("currency")),
         Field.REASON: text_of(data.get("lost_reason")),
         Field.OWNER: text_of(data.get("owner_id")),
+        Field.COMPANY_ID: text_of(data.get("org_id")),
         Field.OPENED_AT: text_of(data.get("add_time")),
         Field.CLOSED_AT: text_of(data.get("won_time") if status == "won" else data.get("lost_time")),
     }

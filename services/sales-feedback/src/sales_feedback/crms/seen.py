@@ -31,6 +31,7 @@ class Field(StrEnum):
     OWNER = "owner"
     PRODUCT = "product"
     DELETED = "deleted"
+    COMPANY_ID = "company_id"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -137,6 +138,7 @@ def read(seen: Seen, mapping: crm_mapping.Mapping) -> Reading:
         product=_code(values.get(Field.PRODUCT, "")),
         rep_id=None,
         closed_at=closed_at if state is not DealState.OPEN else None,
+        crm_company_id=values.get(Field.COMPANY_ID, "").strip()[:200] or None,
     )
     owner = values.get(Field.OWNER) or None
     return Reading(lead_id, target, opened_at, owner, latest, deleted)

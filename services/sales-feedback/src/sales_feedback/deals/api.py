@@ -1,6 +1,6 @@
 """Routes of deals."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +11,7 @@ from baton_kit.idempotency import IdempotencyKey, idempotent
 from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
+from sales_feedback.accounts.store import accounts_of_deals, canonical
 from sales_feedback.app import App
 from sales_feedback.deals import close, store
 from sales_feedback.deals.deal import POSSIBLE, Deal, DealState
@@ -53,12 +54,14 @@ class DealView(BaseModel):
     reason: str | None
     crm: str
     crm_deal_id: str | None
+    crm_company_id: str | None
+    account_id: str | None = Field(description="The company: the CRM's of the deal, else the lead's; canonical.")
     opened_at: Moment
     closed_at: Moment | None
 
 
 class OpenBody(Body):
-    """A deal of a lead that was handed to sales; `crm` may be the id of a configured CRM."""
+    """A deal of a lead that was handed to sales; `crm` may be the id of a configured CRM, whose ids the others are."""
 
     lead_id: Id
     amount_minor: AmountMinor | None = Field(default=None, examples=[480000])
@@ -68,6 +71,7 @@ class OpenBody(Body):
     opened_at: Moment | None = None
     crm: Label | None = None
     crm_deal_id: Text | None = None
+    crm_company_id: Text | None = None
 
     @model_validator(mode="after")
     def _an_amount_has_a_currency(self) -> "OpenBody":
@@ -131,6 +135,7 @@ async def open_deal(
             opened_at=body.opened_at,
             crm=body.crm,
             crm_deal_id=body.crm_deal_id,
+            crm_company_id=body.crm_company_id,
         )
 
     return await _answer(request, caller, idempotency_key, act, status=201)
@@ -263,10 +268,11 @@ async def get_deal(
     """A deal as it stands now."""
     async with app_of(request).db.begin() as tx:
         found = await store.get_deal(tx, deal_id)
-    if found is None:
-        raise Problem(404, "There is no such deal", type="/problems/unknown")
+        if found is None:
+            raise Problem(404, "There is no such deal", type="/problems/unknown")
+        [shown] = await _views(tx, [found])
     response.headers["ETag"] = f'"{found.sequence}"'
-    return _view(found)
+    return shown
 
 
 @router.get(
@@ -292,8 +298,9 @@ async def list_deals(
         found = await store.list_deals(
             tx, state=state, lead_id=lead_id, before=position[0] if position else None, limit=limit + 1
         )
+        shown = await _views(tx, found[:limit])
     page = Page(
-        items=[_view(one) for one in found[:limit]],
+        items=shown,
         next_cursor=encode_cursor(found[limit - 1].id) if len(found) > limit else None,
     )
     link_next(request, response, page.next_cursor)
@@ -313,13 +320,19 @@ async def _answer(
         async with app.db.begin() as tx:
 
             async def once() -> DealView:
-                return _view(await act(tx, app))
+                [shown] = await _views(tx, [await act(tx, app)])
+                return shown
 
             response = await idempotent(tx, request, caller, key=key, status=status, act=once)
     return with_etag(response)
 
 
-def _view(deal: Deal) -> DealView:
+async def _views(tx: Tx, deals: Sequence[Deal]) -> list[DealView]:
+    accounts = await canonical(tx, await accounts_of_deals(tx, deals))
+    return [_view(deal, accounts.get(deal.id)) for deal in deals]
+
+
+def _view(deal: Deal, account_id: str | None) -> DealView:
     return DealView(
         id=deal.id,
         lead_id=deal.lead_id,
@@ -335,6 +348,8 @@ def _view(deal: Deal) -> DealView:
         reason=deal.reason,
         crm=deal.crm,
         crm_deal_id=deal.crm_deal_id,
+        crm_company_id=deal.crm_company_id,
+        account_id=account_id,
         opened_at=deal.opened_at,
         closed_at=deal.closed_at,
     )

@@ -41,6 +41,7 @@ async def open_deal(
     opened_at: datetime | None,
     crm: str | None,
     crm_deal_id: str | None,
+    crm_company_id: str | None,
 ) -> Deal:
     """Open a deal on the lead's latest handoff, which becomes an opportunity.
 
@@ -75,6 +76,7 @@ async def open_deal(
         crm=configured.kind if configured is not None else crm or "rest",
         crm_id=configured.id if configured is not None else None,
         crm_deal_id=crm_deal_id,
+        crm_company_id=crm_company_id,
     )
     await record(tx, app, [DealMoved(deal, now)], {handoff.id: handoff})
     return deal

@@ -32,7 +32,8 @@ POSSIBLE: Mapping[DealState, tuple[str, ...]] = {
 class Deal:
     """One deal of a lead; `sequence` is its version, `amount_minor` counts minor units of `currency`.
 
-    `crm` says who holds it (hubspot, pipedrive, rest); `crm_id` and `crm_deal_id` find it there.
+    `crm` says who holds it (hubspot, pipedrive, rest); `crm_id` and `crm_deal_id` find it there, and
+    `crm_company_id` its company.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Deal:
     crm: str = "rest"
     crm_id: str | None = None
     crm_deal_id: str | None = None
+    crm_company_id: str | None = None
     closed_at: datetime | None = None
 
 
@@ -83,6 +85,7 @@ class Target:
     product: str | None
     rep_id: str | None
     closed_at: datetime | None
+    crm_company_id: str | None = None
 
 
 def stage(deal: Deal, name: str, *, amount_minor: int | None, at: datetime) -> DealMoved:
@@ -136,6 +139,7 @@ def follow(deal: Deal, target: Target, *, at: datetime) -> DealMoved:
         reason=target.reason if target.state is DealState.LOST else None,
         product=target.product or deal.product,
         rep_id=target.rep_id or deal.rep_id,
+        crm_company_id=target.crm_company_id or deal.crm_company_id,
         closed_at=(target.closed_at or deal.closed_at or at) if closed else None,
     )
     outcome = None

@@ -6,6 +6,7 @@ from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from baton_kit.outbox import Lane
 from sales_feedback import events
+from sales_feedback.accounts.store import accounts_of_deals
 from sales_feedback.app import App
 from sales_feedback.deals import store
 from sales_feedback.deals.deal import DealMoved, DealState
@@ -40,7 +41,10 @@ async def record(
             for id_, handoff in sorted(handoffs.items())
         ],
     )
-    told = [events.deal_closed(move, stamp=_stamp(move, handoffs)) for move in moves]
+    accounts = await accounts_of_deals(tx, [move.deal for move in moves if move.outcome is not None])
+    told = [
+        events.deal_closed(move, stamp=_stamp(move, handoffs), account_id=accounts.get(move.deal.id)) for move in moves
+    ]
     await app.outbox.append(tx, [event for event in told if event is not None], lane=lane)
     failpoint("sales.deal.recorded")
 

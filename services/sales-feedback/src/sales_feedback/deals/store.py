@@ -122,6 +122,7 @@ def _row_of(one: Deal) -> dict[str, Any]:
         "crm": one.crm,
         "crm_id": one.crm_id,
         "crm_deal_id": one.crm_deal_id,
+        "crm_company_id": one.crm_company_id,
         "opened_at": one.opened_at,
         "closed_at": one.closed_at,
     }

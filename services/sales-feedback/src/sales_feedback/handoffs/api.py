@@ -1,6 +1,6 @@
 """Routes of handoffs and reps."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +14,7 @@ from baton_kit.idempotency import IdempotencyKey, idempotent
 from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
+from sales_feedback.accounts.store import accounts_of_leads, canonical
 from sales_feedback.app import App
 from sales_feedback.handoffs import answer, store
 from sales_feedback.handoffs.handoff import Handoff, Means, State
@@ -81,6 +82,7 @@ class HandoffView(BaseModel):
     reason: str | None
     reason_family: str | None
     return_at: Moment | None
+    account_id: str | None = Field(description="The company: the lead's own account, else the person's; canonical.")
     superseded_by: str | None = Field(
         default=None, description="While the handoff rests: the one of the same person that sales works instead."
     )
@@ -242,8 +244,9 @@ async def list_handoffs(
             before=position[0] if position else None,
             limit=limit + 1,
         )
+        shown = await _views(tx, found[:limit])
     page = Page(
-        items=[HandoffView(**view(one)) for one in found[:limit]],
+        items=shown,
         next_cursor=encode_cursor(found[limit - 1].id) if len(found) > limit else None,
     )
     link_next(request, response, page.next_cursor)
@@ -268,7 +271,8 @@ async def get_handoff(
         if found is None:
             raise Problem(404, "There is no such handoff", type="/problems/unknown")
         changes = await store.history(tx, [found.id])
-        detail = HandoffDetail(**view(found), history=[_change_view(dict(change)) for change in changes])
+        [shown] = await _views(tx, [found])
+        detail = HandoffDetail(**shown.model_dump(), history=[_change_view(dict(change)) for change in changes])
         if caller.may("contacts:read"):
             members = (await families_of(tx, [found.lead_id])).members(found.lead_id)
             # A restored row of a forgotten person may still wait to go: it is shown to nobody.
@@ -472,7 +476,12 @@ async def report_handoffs(request: Request, caller: Caller = requires("reports:r
     return HandoffReport(as_of=app.clock.now(), total=sum(by_state.values()), by_state=by_state)
 
 
-def view(one: Handoff) -> dict[str, Any]:
+async def _views(tx: Tx, handoffs: Sequence[Handoff]) -> list[HandoffView]:
+    accounts = await canonical(tx, await accounts_of_leads(tx, [one.lead_id for one in handoffs]))
+    return [HandoffView(**view(one, account_id=accounts.get(one.lead_id))) for one in handoffs]
+
+
+def view(one: Handoff, *, account_id: str | None) -> dict[str, Any]:
     """A handoff as the API shows it."""
     return {
         "id": one.id,
@@ -503,6 +512,7 @@ def view(one: Handoff) -> dict[str, Any]:
         "reason": one.reason,
         "reason_family": one.reason_family,
         "return_at": one.return_at,
+        "account_id": account_id,
         "superseded_by": one.superseded_by,
     }
 
@@ -520,7 +530,8 @@ async def _answer(
         async with app.db.begin() as tx:
 
             async def once() -> HandoffView:
-                return HandoffView(**view(await act(tx, app)))
+                [shown] = await _views(tx, [await act(tx, app)])
+                return shown
 
             response = await idempotent(tx, request, caller, key=key, status=status, act=once)
     return with_etag(response)

@@ -9,6 +9,7 @@ from baton_kit.db import Tx
 from baton_kit.envelope import Received
 from baton_kit.failpoint import failpoint
 from baton_kit.outages import Unprocessable
+from sales_feedback.accounts.store import put_lead_accounts
 from sales_feedback.app import App
 from sales_feedback.handoffs import handoff as machine
 from sales_feedback.handoffs import store
@@ -31,6 +32,7 @@ async def leads_qualified(tx: Tx, app: App, events: Sequence[Received[LeadQualif
     await follow.hold_merges(tx)
     offered = {(h.lead_id, h.cycle): h for h in map(_offer, events)}
     new = await store.insert_handoffs(tx, list(offered.values()))
+    await put_lead_accounts(tx, [(e.body.lead_id, e.body.account_sequence, e.body.account_id) for e in events])
     failpoint("sales.offer.inserted")
     fresh = sorted((h for h in offered.values() if h.id in new), key=lambda h: (h.offered_at, h.id))
 

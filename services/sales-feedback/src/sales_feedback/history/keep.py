@@ -13,6 +13,7 @@ from baton_kit.failpoint import failpoint
 from baton_kit.outages import Unprocessable
 from baton_kit.outbox import Lane
 from sales_feedback import events
+from sales_feedback.accounts.store import put_lead_accounts
 from sales_feedback.app import App
 from sales_feedback.deals import deal as machine
 from sales_feedback.deals import store as deal_store
@@ -32,6 +33,7 @@ async def deals_imported(tx: Tx, app: App, received: Sequence[Received[DealImpor
 
     A deal of the past has no handoff and moves none. A later export that says otherwise corrects it.
     """
+    await put_lead_accounts(tx, [(e.body.lead_id, e.body.account_sequence, e.body.account_id) for e in received])
     told = {(e.body.crm, e.body.crm_deal_id): e.body for e in sorted(received, key=lambda e: e.body.sequence)}
     moves: list[DealMoved] = []
     for crm in sorted({crm for crm, _ in told}):
@@ -73,6 +75,7 @@ def _moves(body: DealImported, state: DealState, deal: Deal | None) -> list[Deal
         product=body.product or None,
         rep_id=None,
         closed_at=_moment(body.closed_at) if body.HasField("closed_at") else None,
+        crm_company_id=body.crm_company_id or None,
     )
     if deal is None:
         new = Deal(

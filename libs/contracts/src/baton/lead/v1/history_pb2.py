@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62\x61ton/lead/v1/history.proto\x12\rbaton.lead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x03\n\x0c\x44\x65\x61lImported\x12\x0f\n\x07lead_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsource_id\x18\x04 \x01(\t\x12\x0b\n\x03\x63rm\x18\x05 \x01(\t\x12\x13\n\x0b\x63rm_deal_id\x18\x06 \x01(\t\x12/\n\x05state\x18\x07 \x01(\x0e\x32 .baton.lead.v1.ImportedDealState\x12\x19\n\x0c\x61mount_minor\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\t \x01(\t\x12-\n\topened_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tclosed_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\x0f\n\x07product\x18\r \x01(\t\x12\x12\n\nreceipt_id\x18\x0e \x01(\tB\x0f\n\r_amount_minor\"\x8b\x02\n\x10\x46\x65\x65\x64\x62\x61\x63kImported\x12\x0f\n\x07lead_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsource_id\x18\x04 \x01(\t\x12\x11\n\trecord_id\x18\x05 \x01(\t\x12\x31\n\x04kind\x18\x06 \x01(\x0e\x32#.baton.lead.v1.ImportedFeedbackKind\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x15\n\rreason_family\x18\x08 \x01(\t\x12\x0f\n\x07reached\x18\t \x01(\x08\x12\x12\n\nreceipt_id\x18\n \x01(\t*\x91\x01\n\x11ImportedDealState\x12#\n\x1fIMPORTED_DEAL_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18IMPORTED_DEAL_STATE_OPEN\x10\x01\x12\x1b\n\x17IMPORTED_DEAL_STATE_WON\x10\x02\x12\x1c\n\x18IMPORTED_DEAL_STATE_LOST\x10\x03*\xd3\x01\n\x14ImportedFeedbackKind\x12&\n\"IMPORTED_FEEDBACK_KIND_UNSPECIFIED\x10\x00\x12#\n\x1fIMPORTED_FEEDBACK_KIND_ACCEPTED\x10\x01\x12#\n\x1fIMPORTED_FEEDBACK_KIND_REJECTED\x10\x02\x12#\n\x1fIMPORTED_FEEDBACK_KIND_RECYCLED\x10\x03\x12$\n IMPORTED_FEEDBACK_KIND_CONTACTED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62\x61ton/lead/v1/history.proto\x12\rbaton.lead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x03\n\x0c\x44\x65\x61lImported\x12\x0f\n\x07lead_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsource_id\x18\x04 \x01(\t\x12\x0b\n\x03\x63rm\x18\x05 \x01(\t\x12\x13\n\x0b\x63rm_deal_id\x18\x06 \x01(\t\x12/\n\x05state\x18\x07 \x01(\x0e\x32 .baton.lead.v1.ImportedDealState\x12\x19\n\x0c\x61mount_minor\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\t \x01(\t\x12-\n\topened_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tclosed_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\x0f\n\x07product\x18\r \x01(\t\x12\x12\n\nreceipt_id\x18\x0e \x01(\t\x12\x12\n\naccount_id\x18\x0f \x01(\t\x12\x18\n\x10\x61\x63\x63ount_sequence\x18\x10 \x01(\x03\x12\x16\n\x0e\x63rm_company_id\x18\x11 \x01(\tB\x0f\n\r_amount_minor\"\x8b\x02\n\x10\x46\x65\x65\x64\x62\x61\x63kImported\x12\x0f\n\x07lead_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsource_id\x18\x04 \x01(\t\x12\x11\n\trecord_id\x18\x05 \x01(\t\x12\x31\n\x04kind\x18\x06 \x01(\x0e\x32#.baton.lead.v1.ImportedFeedbackKind\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x15\n\rreason_family\x18\x08 \x01(\t\x12\x0f\n\x07reached\x18\t \x01(\x08\x12\x12\n\nreceipt_id\x18\n \x01(\t*\x91\x01\n\x11ImportedDealState\x12#\n\x1fIMPORTED_DEAL_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18IMPORTED_DEAL_STATE_OPEN\x10\x01\x12\x1b\n\x17IMPORTED_DEAL_STATE_WON\x10\x02\x12\x1c\n\x18IMPORTED_DEAL_STATE_LOST\x10\x03*\xd3\x01\n\x14ImportedFeedbackKind\x12&\n\"IMPORTED_FEEDBACK_KIND_UNSPECIFIED\x10\x00\x12#\n\x1fIMPORTED_FEEDBACK_KIND_ACCEPTED\x10\x01\x12#\n\x1fIMPORTED_FEEDBACK_KIND_REJECTED\x10\x02\x12#\n\x1fIMPORTED_FEEDBACK_KIND_RECYCLED\x10\x03\x12$\n IMPORTED_FEEDBACK_KIND_CONTACTED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'baton.lead.v1.history_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMPORTEDDEALSTATE']._serialized_start=762
-  _globals['_IMPORTEDDEALSTATE']._serialized_end=907
-  _globals['_IMPORTEDFEEDBACKKIND']._serialized_start=910
-  _globals['_IMPORTEDFEEDBACKKIND']._serialized_end=1121
+  _globals['_IMPORTEDDEALSTATE']._serialized_start=832
+  _globals['_IMPORTEDDEALSTATE']._serialized_end=977
+  _globals['_IMPORTEDFEEDBACKKIND']._serialized_start=980
+  _globals['_IMPORTEDFEEDBACKKIND']._serialized_end=1191
   _globals['_DEALIMPORTED']._serialized_start=80
-  _globals['_DEALIMPORTED']._serialized_end=489
-  _globals['_FEEDBACKIMPORTED']._serialized_start=492
-  _globals['_FEEDBACKIMPORTED']._serialized_end=759
+  _globals['_DEALIMPORTED']._serialized_end=559
+  _globals['_FEEDBACKIMPORTED']._serialized_start=562
+  _globals['_FEEDBACKIMPORTED']._serialized_end=829
 # @@protoc_insertion_point(module_scope)

@@ -80,6 +80,9 @@ class DealImported(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     PRODUCT_FIELD_NUMBER: _builtins.int
     RECEIPT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    CRM_COMPANY_ID_FIELD_NUMBER: _builtins.int
     lead_id: _builtins.str
     sequence: _builtins.int
     """Microseconds of when the export was told to Baton: of two events about one deal the higher one counts."""
@@ -95,6 +98,11 @@ class DealImported(_message.Message):
     """Codes of the mapping; empty where it has none."""
     product: _builtins.str
     receipt_id: _builtins.str
+    account_id: _builtins.str
+    """The account of the lead as it stands, empty where none is known, and the version of the lead that says so."""
+    account_sequence: _builtins.int
+    crm_company_id: _builtins.str
+    """The id of the deal's company in the CRM, empty where the export has none."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
         """When the deal was closed, else opened."""
@@ -120,10 +128,13 @@ class DealImported(_message.Message):
         reason: _builtins.str = ...,
         product: _builtins.str = ...,
         receipt_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        account_sequence: _builtins.int = ...,
+        crm_company_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_amount_minor", b"_amount_minor", "amount_minor", b"amount_minor", "closed_at", b"closed_at", "occurred_at", b"occurred_at", "opened_at", b"opened_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount_minor", b"_amount_minor", "amount_minor", b"amount_minor", "closed_at", b"closed_at", "crm", b"crm", "crm_deal_id", b"crm_deal_id", "currency", b"currency", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "opened_at", b"opened_at", "product", b"product", "reason", b"reason", "receipt_id", b"receipt_id", "sequence", b"sequence", "source_id", b"source_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount_minor", b"_amount_minor", "account_id", b"account_id", "account_sequence", b"account_sequence", "amount_minor", b"amount_minor", "closed_at", b"closed_at", "crm", b"crm", "crm_company_id", b"crm_company_id", "crm_deal_id", b"crm_deal_id", "currency", b"currency", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "opened_at", b"opened_at", "product", b"product", "reason", b"reason", "receipt_id", b"receipt_id", "sequence", b"sequence", "source_id", b"source_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__amount_minor: _TypeAlias = _typing.Literal["amount_minor"]  # noqa: Y015
     _WhichOneofArgType__amount_minor: _TypeAlias = _typing.Literal["_amount_minor", b"_amount_minor"]  # noqa: Y015

@@ -65,6 +65,7 @@ class LeadCreated(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     TEST_FIELD_NUMBER: _builtins.int
     IMPORTED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     lead_id: _builtins.str
     sequence: _builtins.int
     """The version of the lead, raised by one with each event about it."""
@@ -78,6 +79,8 @@ class LeadCreated(_message.Message):
     """The provider marked the delivery as a test."""
     imported: _builtins.bool
     """The lead came from an export of the past, not from a delivery: it is kept for reports and backtests, not handed over."""
+    account_id: _builtins.str
+    """The account (company) that the lead belongs to, empty where none is known; merges of accounts: accounts.proto."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -95,10 +98,11 @@ class LeadCreated(_message.Message):
         features: Global___LeadFeatures | None = ...,
         test: _builtins.bool = ...,
         imported: _builtins.bool = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "form_id", b"form_id", "imported", b"imported", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "provider", b"provider", "receipt_id", b"receipt_id", "sequence", b"sequence", "source_id", b"source_id", "test", b"test"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "features", b"features", "form_id", b"form_id", "imported", b"imported", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "provider", b"provider", "receipt_id", b"receipt_id", "sequence", b"sequence", "source_id", b"source_id", "test", b"test"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,6 +140,7 @@ class TouchRecorded(_message.Message):
     WITHIN_VISIT_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     CAMPAIGN_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     touch_id: _builtins.str
     lead_id: _builtins.str
     sequence: _builtins.int
@@ -170,6 +175,8 @@ class TouchRecorded(_message.Message):
     """What was done on the page, as a code ("demo_requested"); empty where a page was only opened."""
     campaign: _builtins.str
     """The code of the campaign that the firm keeps and this touch belongs to; empty where none was matched yet."""
+    account_id: _builtins.str
+    """The lead's account as it stands after this touch, empty where none is known."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -207,10 +214,11 @@ class TouchRecorded(_message.Message):
         within_visit: _builtins.bool = ...,
         action: _builtins.str = ...,
         campaign: _builtins.str = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "ad_id", b"ad_id", "adgroup_id", b"adgroup_id", "campaign", b"campaign", "campaign_id", b"campaign_id", "channel", b"channel", "channel_rules_version", b"channel_rules_version", "click_kinds", b"click_kinds", "features", b"features", "form_id", b"form_id", "imported", b"imported", "kind", b"kind", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "page", b"page", "provider", b"provider", "referrer_domain", b"referrer_domain", "referrer_host", b"referrer_host", "sequence", b"sequence", "source_id", b"source_id", "test", b"test", "touch_id", b"touch_id", "utm_campaign", b"utm_campaign", "utm_medium", b"utm_medium", "utm_source", b"utm_source", "within_visit", b"within_visit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "action", b"action", "ad_id", b"ad_id", "adgroup_id", b"adgroup_id", "campaign", b"campaign", "campaign_id", b"campaign_id", "channel", b"channel", "channel_rules_version", b"channel_rules_version", "click_kinds", b"click_kinds", "features", b"features", "form_id", b"form_id", "imported", b"imported", "kind", b"kind", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "page", b"page", "provider", b"provider", "referrer_domain", b"referrer_domain", "referrer_host", b"referrer_host", "sequence", b"sequence", "source_id", b"source_id", "test", b"test", "touch_id", b"touch_id", "utm_campaign", b"utm_campaign", "utm_medium", b"utm_medium", "utm_source", b"utm_source", "within_visit", b"within_visit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,6 +240,7 @@ class LeadUpdated(_message.Message):
     RECEIPT_ID_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     IMPORTED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     lead_id: _builtins.str
     sequence: _builtins.int
     """The version of the lead, as of the other events about it: of features the highest counts."""
@@ -242,6 +251,8 @@ class LeadUpdated(_message.Message):
     """The receipt in intake's ledger; each tells of a lead at most once."""
     imported: _builtins.bool
     """It was said by an export of the past, not by a delivery."""
+    account_id: _builtins.str
+    """The lead's account as it stands, empty where none is known."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -259,10 +270,11 @@ class LeadUpdated(_message.Message):
         receipt_id: _builtins.str = ...,
         features: Global___LeadFeatures | None = ...,
         imported: _builtins.bool = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "imported", b"imported", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "provider", b"provider", "receipt_id", b"receipt_id", "sequence", b"sequence", "source_id", b"source_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "features", b"features", "imported", b"imported", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "provider", b"provider", "receipt_id", b"receipt_id", "sequence", b"sequence", "source_id", b"source_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -229,12 +229,17 @@ class LeadQualified(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     SLA_FIELD_NUMBER: _builtins.int
     REJECTION_REASONS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_SEQUENCE_FIELD_NUMBER: _builtins.int
     lead_id: _builtins.str
     sequence: _builtins.int
     cycle: _builtins.int
     decision_id: _builtins.str
     score: _builtins.int
     threshold: _builtins.int
+    account_id: _builtins.str
+    """The account of the lead, empty where none is known, and the version of the lead (intake's) that said so."""
+    account_sequence: _builtins.int
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -264,10 +269,12 @@ class LeadQualified(_message.Message):
         features: _lead_pb2.LeadFeatures | None = ...,
         sla: Global___SlaTerms | None = ...,
         rejection_reasons: _abc.Iterable[Global___RejectionReason] | None = ...,
+        account_id: _builtins.str = ...,
+        account_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "features", b"features", "occurred_at", b"occurred_at", "sla", b"sla"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "contributions", b"contributions", "cycle", b"cycle", "decision_id", b"decision_id", "features", b"features", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "rejection_reasons", b"rejection_reasons", "score", b"score", "sequence", b"sequence", "sla", b"sla", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_sequence", b"account_sequence", "agreement", b"agreement", "contributions", b"contributions", "cycle", b"cycle", "decision_id", b"decision_id", "features", b"features", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "rejection_reasons", b"rejection_reasons", "score", b"score", "sequence", b"sequence", "sla", b"sla", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

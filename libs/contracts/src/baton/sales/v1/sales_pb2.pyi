@@ -279,6 +279,7 @@ class DealClosed(_message.Message):
     CRM_FIELD_NUMBER: _builtins.int
     AGREEMENT_FIELD_NUMBER: _builtins.int
     IMPORTED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     deal_id: _builtins.str
     lead_id: _builtins.str
     sequence: _builtins.int
@@ -295,6 +296,8 @@ class DealClosed(_message.Message):
     """The CRM that holds the deal: hubspot, pipedrive, rest."""
     imported: _builtins.bool
     """Of the time before Baton, from an export: there is no handoff and no agreement."""
+    account_id: _builtins.str
+    """The account that the deal came with: that of its company in the CRM, else that of its lead; empty where none is known."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -322,10 +325,11 @@ class DealClosed(_message.Message):
         crm: _builtins.str = ...,
         agreement: _qualification_pb2.AgreementStamp | None = ...,
         imported: _builtins.bool = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "closed_at", b"closed_at", "occurred_at", b"occurred_at", "opened_at", b"opened_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "amount_minor", b"amount_minor", "closed_at", b"closed_at", "crm", b"crm", "currency", b"currency", "deal_id", b"deal_id", "handoff_id", b"handoff_id", "imported", b"imported", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "opened_at", b"opened_at", "outcome", b"outcome", "product", b"product", "reason", b"reason", "rep_id", b"rep_id", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "agreement", b"agreement", "amount_minor", b"amount_minor", "closed_at", b"closed_at", "crm", b"crm", "currency", b"currency", "deal_id", b"deal_id", "handoff_id", b"handoff_id", "imported", b"imported", "lead_id", b"lead_id", "occurred_at", b"occurred_at", "opened_at", b"opened_at", "outcome", b"outcome", "product", b"product", "reason", b"reason", "rep_id", b"rep_id", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

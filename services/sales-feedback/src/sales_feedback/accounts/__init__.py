@@ -1,0 +1,1 @@
+"""Accounts: which company a handoff and a deal belong to."""
