@@ -302,7 +302,9 @@ def tell(lead_id: str, items: list[dict[str, Any]], decision: dict[str, Any] | N
     )
     total = sum(int(c.get("points", 0)) for c in contributions)
     verdict = str(decision.get("outcome", "")).replace("_", " ")
-    output.line(f"{total:+d} in all; the threshold is {decision.get('threshold')}: {verdict}")
+    cell = decision.get("cell")
+    bar = f"the cell is {cell}" if cell else f"the threshold is {decision.get('threshold')}"
+    output.line(f"{total:+d} in all; {bar}: {verdict}")
     if total != decision.get("score"):
         raise Failed(
             f"the points sum to {total}, the score says {decision.get('score')}", "Report it: this must not be."

@@ -125,6 +125,15 @@ def test_a_lead_is_told_in_the_order_of_time_over_all_services(baton, stub):
     assert "+16 in all; the threshold is 10: qualified" in said.out
 
 
+def test_a_lead_judged_by_the_matrix_is_told_its_cell(baton, stub):
+    judged = {**DECISION, "threshold": 0, "cell": "B1"}
+    item = {"at": "2026-11-24T10:00:00Z", "service": "b", "kind": "decision", "title": "scored", "detail": judged}
+    calls = iter([[item], [], [], []])
+    stub.answers[f"GET /v1/leads/{LEAD}/timeline"] = lambda _: {"items": next(calls)}
+    said = baton("lead", "show", LEAD)
+    assert "+16 in all; the cell is B1: qualified" in said.out
+
+
 def test_points_that_do_not_make_the_score_are_told(baton, stub):
     item = {"at": "2026-11-24T10:00:00Z", "kind": "decision", "title": "x", "detail": {**DECISION, "score": 17}}
     stub.answers[f"GET /v1/leads/{LEAD}/timeline"] = {"items": [item]}

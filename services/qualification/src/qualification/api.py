@@ -502,7 +502,9 @@ class DecisionShown(BaseModel):
     agreement: AgreementStampShown
     outcome: str = Field(description="qualified, below_threshold, gated or disqualified")
     score: int
-    threshold: int
+    threshold: int = Field(description="What the score had to reach; 0 where a cell of the matrix decided.")
+    line: str = Field(description="The line of the agreement the lead was judged under; empty for none.")
+    cell: str = Field(description="The cell of the matrix, A1 to D4; empty where a threshold decided.")
     stopped_by: str
     contributions: list[ContributionShown]
     evaluator_version: int
@@ -598,6 +600,8 @@ def _decision_shown(row: Mapping[str, Any]) -> DecisionShown:
         outcome=row["outcome"],
         score=row["score"],
         threshold=row["threshold"],
+        line=made.get("line", ""),
+        cell=made.get("cell", ""),
         stopped_by=row["stopped_by"],
         contributions=[ContributionShown(**c) for c in made["contributions"]],
         evaluator_version=row["evaluator_version"],
@@ -731,7 +735,8 @@ async def lead_timeline(request: Request, lead_id: LeadId, caller: Caller = requ
 
 def _decision_item(row: Mapping[str, Any]) -> TimelineItem:
     made = json.loads(row["canonical"])
-    title = f"Scored {row['score']} of {row['threshold']}: {row['outcome'].replace('_', ' ')}"
+    bar = f"in cell {made['cell']}" if "cell" in made else f"of {row['threshold']}"
+    title = f"Scored {row['score']} {bar}: {row['outcome'].replace('_', ' ')}"
     if row["stopped_by"]:
         title = f"{row['outcome'].capitalize()} by {row['stopped_by']}"
     detail = {
@@ -741,6 +746,8 @@ def _decision_item(row: Mapping[str, Any]) -> TimelineItem:
         "outcome": row["outcome"],
         "score": row["score"],
         "threshold": row["threshold"],
+        "line": made.get("line", ""),
+        "cell": made.get("cell", ""),
         "stopped_by": row["stopped_by"],
         "contributions": made["contributions"],
         "agreement": made["agreement"],

@@ -77,6 +77,22 @@ async def test_the_decisions_of_a_lead_come_in_pages_the_newest_first(qualificat
     assert (await h.api.get("/v1/decisions/none")).status_code == 404
 
 
+async def test_a_decision_by_the_matrix_says_the_cell_and_the_line_in_place_of_a_threshold(
+    qualification: Harness[App],
+) -> None:
+    h = qualification
+    matrix = b"matrix: {fit: [40, 20, 10], engagement: [20, 10, 5], hand_over: [A4, B1]}"
+    document = EXAMPLE.replace(b"threshold: 40", matrix, 1)
+    assert document != EXAMPLE
+    await activate(h, await people(h), document=document)
+    await h.receive([created("l1", **{**GOOD, "employees": 1_000})])
+    [decision] = (await h.api.get("/v1/leads/l1/decisions")).json()["items"]
+    assert (decision["line"], decision["cell"], decision["threshold"]) == ("large-customers", "A4", 0)
+    assert decision["outcome"] == "qualified"
+    titles = [item["title"] for item in (await h.api.get("/v1/leads/l1/timeline")).json()["items"]]
+    assert f"Scored {decision['score']} in cell A4: qualified" in titles
+
+
 async def test_the_report_counts_outcomes_and_rules_with_what_sales_answered(qualification: Harness[App]) -> None:
     h = qualification
     await activate(h, await people(h))
