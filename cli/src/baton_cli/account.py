@@ -1,13 +1,12 @@
 """`baton account`: the companies that leads belong to."""
 
-import uuid
 from typing import Annotated, Any
 
 import typer
 
-from baton_cli import output
+from baton_cli import merging, output
 from baton_cli.client import call, pages, part, settings_of
-from baton_cli.output import DryRun, Failed, Json, Yes, items_of, when
+from baton_cli.output import DryRun, Json, Yes, items_of, when
 
 app = typer.Typer(name="account", no_args_is_help=True, help="The companies that leads belong to.")
 
@@ -105,24 +104,7 @@ def merge(
 
     Example: `baton account merge 01a05f11-… 01a05c06-… --dry-run`
     """
-    pair = {"from_account_id": from_account, "into_account_id": into_account}
-    seen = call(settings_of(ctx), "lead-intake", "POST /v1/account-merges/preview", body=pair)
-    if not as_json:
-        _tell_preview(seen)
-    if not seen.get("possible"):
-        raise Failed(f"these accounts cannot be merged ({seen.get('why')})", str(seen.get("detail")))
-    if dry_run:
-        if as_json:
-            output.json_value(seen)
-        else:
-            output.line("nothing was changed")
-        return
-    output.confirm(f"Merge {from_account} into {into_account}?", yes=yes)
-    made = _write(ctx, "/v1/account-merges", pair | {"reason": reason})
-    if as_json:
-        output.json_value(made)
-    else:
-        output.line(f"merged; to take it back: baton account unmerge {made.get('id')}")
+    merging.merge(ctx, ACCOUNTS, (from_account, into_account), reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @app.command()
@@ -138,12 +120,7 @@ def unmerge(
 
     Example: `baton account unmerge 01a07777-… --reason mistake`
     """
-    output.confirm(f"Undo the merge {merge_id}?", yes=yes)
-    undone = _write(ctx, f"/v1/account-merges/{part(merge_id)}/undo", {"reason": reason})
-    if as_json:
-        output.json_value(undone)
-    else:
-        output.line(f"{undone.get('from_account_id')} and {undone.get('into_account_id')} are two accounts again")
+    merging.unmerge(ctx, ACCOUNTS, merge_id, reason=reason, yes=yes, as_json=as_json)
 
 
 @app.command()
@@ -186,17 +163,11 @@ def dismiss(ctx: typer.Context, from_account: From, into_account: Into, *, as_js
     Example: `baton account dismiss 01a05f11-… 01a05c06-…`
     """
     pair = {"from_account_id": from_account, "into_account_id": into_account}
-    done = _write(ctx, "/v1/account-proposals/dismiss", pair)
+    done = merging.write(ctx, "/v1/account-proposals/dismiss", pair)
     if as_json:
         output.json_value(done)
     else:
         output.line("they are two companies")
-
-
-def _write(ctx: typer.Context, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    key = str(uuid.uuid4())
-    made: dict[str, Any] = call(settings_of(ctx), "lead-intake", f"POST {path}", body=body, idempotency_key=key)
-    return made
 
 
 def _tell_preview(seen: dict[str, Any]) -> None:
@@ -209,3 +180,6 @@ def _tell_preview(seen: dict[str, Any]) -> None:
     output.table(columns, rows, empty="", title=f"Canonical would be {seen.get('canonical_account_id')}")
     if seen.get("tax_numbers_contradict"):
         output.line("Both have a tax number of one country: they are probably two companies.")
+
+
+ACCOUNTS = merging.Kind("account", "/v1/account-merges", _tell_preview)

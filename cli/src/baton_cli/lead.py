@@ -1,13 +1,12 @@
 """`baton lead`: one lead over all four services, and leads that are one person."""
 
 import sys
-import uuid
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from baton_cli import output
+from baton_cli import merging, output
 from baton_cli.client import call, pages, part, settings_of
 from baton_cli.output import DryRun, Failed, Json, Yes, items_of, when
 from baton_cli.settings import SERVICES, Settings
@@ -99,30 +98,7 @@ def merge(
 
     Example: `baton lead merge 01a05f11-… 01a05c06-… --dry-run`
     """
-    _merge(ctx, from_lead, into_lead, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
-
-
-def _merge(
-    ctx: typer.Context, from_lead: str, into_lead: str, *, reason: str, dry_run: bool, yes: bool, as_json: bool
-) -> None:
-    pair = {"from_lead_id": from_lead, "into_lead_id": into_lead}
-    seen = call(settings_of(ctx), "lead-intake", "POST /v1/merges/preview", body=pair)
-    if not as_json:
-        _tell_preview(seen)
-    if not seen.get("possible"):
-        raise Failed(f"these leads cannot be merged ({seen.get('why')})", str(seen.get("detail")))
-    if dry_run:
-        if as_json:
-            output.json_value(seen)
-        else:
-            output.line("nothing was changed")
-        return
-    output.confirm(f"Merge {from_lead} into {into_lead}?", yes=yes)
-    made = _write(ctx, "/v1/merges", pair | {"reason": reason})
-    if as_json:
-        output.json_value(made)
-    else:
-        output.line(f"merged; to take it back: baton lead unmerge {made.get('id')}")
+    merging.merge(ctx, LEADS, (from_lead, into_lead), reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @app.command()
@@ -138,12 +114,7 @@ def unmerge(
 
     Example: `baton lead unmerge 01a07777-… --reason mistake`
     """
-    output.confirm(f"Undo the merge {merge_id}?", yes=yes)
-    undone = _write(ctx, f"/v1/merges/{part(merge_id)}/undo", {"reason": reason})
-    if as_json:
-        output.json_value(undone)
-    else:
-        output.line(f"{undone.get('from_lead_id')} and {undone.get('into_lead_id')} are two leads again")
+    merging.unmerge(ctx, LEADS, merge_id, reason=reason, yes=yes, as_json=as_json)
 
 
 @app.command()
@@ -188,10 +159,8 @@ def accept(
     """
     proposal = _proposal(ctx, lead, may_be)
     reason = "same_key" if proposal.get("kind") == "keys" else "same_company_and_name"
-    _merge(
-        ctx, str(proposal["from_lead_id"]), str(proposal["into_lead_id"]), reason=reason, dry_run=dry_run, yes=yes,
-        as_json=as_json,
-    )  # fmt: skip
+    pair = str(proposal["from_lead_id"]), str(proposal["into_lead_id"])
+    merging.merge(ctx, LEADS, pair, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @app.command()
@@ -208,7 +177,7 @@ def dismiss(ctx: typer.Context, lead: LEAD, may_be: MAY_BE, *, dry_run: DryRun =
             output.line("would be dismissed; nothing was changed")
         return
     pair = {name: proposal[name] for name in ("from_lead_id", "into_lead_id")}
-    done = _write(ctx, "/v1/merge-proposals/dismiss", pair)
+    done = merging.write(ctx, "/v1/merge-proposals/dismiss", pair)
     if as_json:
         output.json_value(pair | done)
     else:
@@ -222,12 +191,6 @@ def _proposal(ctx: typer.Context, lead: str, may_be: str) -> dict[str, Any]:
         if {proposal.get("from_lead_id"), proposal.get("into_lead_id")} == {lead, may_be}:
             return proposal
     raise Failed("there is no open proposal between these leads", "`baton lead duplicates` lists them.")
-
-
-def _write(ctx: typer.Context, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    key = str(uuid.uuid4())
-    made: dict[str, Any] = call(settings_of(ctx), "lead-intake", f"POST {path}", body=body, idempotency_key=key)
-    return made
 
 
 def _tell_preview(seen: dict[str, Any]) -> None:
@@ -251,6 +214,9 @@ def _tell_preview(seen: dict[str, Any]) -> None:
         [name, output.described(c.get("before")), output.described(c.get("after"))] for name, c in changed.items()
     ]
     output.table(["feature", "now", "then"], changes, empty="the criteria would see nothing new")
+
+
+LEADS = merging.Kind("lead", "/v1/merges", _tell_preview)
 
 
 def timeline(settings: Settings, lead_id: str) -> tuple[list[dict[str, Any]], list[str]]:

@@ -28,8 +28,7 @@ from lead_intake.touches import TOUCH_KINDS, Origin
 _KINDS = {kind: TouchKind.Value(f"TOUCH_KIND_{kind.upper()}") for kind in TOUCH_KINDS}
 
 if TYPE_CHECKING:
-    from lead_intake.accounts.merge import Decision as AccountDecision
-    from lead_intake.merging.merge import Decision
+    from lead_intake.merging.edge import Decision
 
 
 def lead_created(d: Delivery, e: Entry, p: Person, *, lead_id: str, features: LeadFeatures, account_id: str) -> Event:
@@ -153,7 +152,7 @@ def contact_erased(lead_id: str, *, at: datetime) -> Event:
     return Event(ContactChanged.DESCRIPTOR.full_name, lead_id, None, at)
 
 
-def merge_told(edge: Edge, decision: Decision, *, lead_id: str, sequence: int) -> Event:
+def merge_told(edge: Edge, decision: Decision, lead_id: str, sequence: int) -> Event:
     """LeadMerged or LeadUnmerged, as the edge stands, on the key of one of its leads."""
     body = (LeadMerged if edge.active else LeadUnmerged)(
         merge_id=edge.id,
@@ -196,7 +195,7 @@ def account_linked(account_id: str, *, crm: str, company_id: str, at: datetime, 
     return event(body, key=account_id, occurred_at=at, id=id)
 
 
-def account_merge_told(edge: Edge, decision: AccountDecision, *, account_id: str, sequence: int) -> Event:
+def account_merge_told(edge: Edge, decision: Decision, account_id: str, sequence: int) -> Event:
     """AccountMerged or AccountUnmerged, as the edge stands, on the key of one of its accounts."""
     body = (AccountMerged if edge.active else AccountUnmerged)(
         merge_id=edge.id,

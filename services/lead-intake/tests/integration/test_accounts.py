@@ -15,12 +15,13 @@ from baton.lead.v1.accounts_pb2 import AccountLinked, AccountMerged, AccountUnme
 from baton.lead.v1.lead_pb2 import LeadCreated, TouchRecorded
 from baton_kit.db import raw
 from baton_kit.testing import Harness
-from lead_intake.accounts.merge import Refused, merge, undo
+from lead_intake.accounts.store import ACCOUNTS
 from lead_intake.accounts.unite import unite_next
 from lead_intake.app import App
 from lead_intake.delivery import Incoming, Source
 from lead_intake.entry import Delivery, delivery_of
 from lead_intake.importing import run
+from lead_intake.merging.merge import Refused, merge, undo
 from lead_intake.receive import receive
 from lead_intake.sources import PROVIDERS
 
@@ -174,6 +175,23 @@ async def test_a_lead_that_names_another_company_moves_there_and_the_two_are_pro
     assert (await intake.api.get("/v1/account-proposals")).json()["items"] == []
 
 
+async def test_what_people_dismissed_is_not_merged_by_a_tax_number_told_later(intake: Harness[App]) -> None:
+    lead = await inquiry(intake, "1", "anna@a-example.com", tax_number="DE123456788")
+    first = (await account_of(intake, lead))["id"]
+    intake.clock.advance(timedelta(minutes=1))
+    await inquiry(intake, "2", "boris@b-example.com")
+    await inquiry(intake, "3", "anna@a-example.com", website="b-example.com")
+    [proposed] = (await intake.api.get("/v1/account-proposals")).json()["items"]
+    second = proposed["from_account_id"]
+    assert (await ask(intake, "/v1/account-proposals/dismiss", pair(second, first))).json() == {"dismissed": 1}
+    await inquiry(intake, "4", "carla@b-example.com", tax_number="DE123456788")
+    while await unite_next(intake.app):
+        pass
+    assert await intake.fetch("SELECT 1 FROM account_edge") == []
+    [row] = await intake.fetch("SELECT state FROM account_proposal")
+    assert row["state"] == "dismissed"
+
+
 async def test_equal_tax_numbers_merge_by_themselves_and_only_once(intake: Harness[App]) -> None:
     a = await inquiry(intake, "1", "anna@a-example.com", tax_number="DE123456788")
     b = await inquiry(intake, "2", "boris@b-example.com")
@@ -254,7 +272,7 @@ async def test_merges_at_the_same_time_never_close_a_circle(intake: Harness[App]
     async def one(n: int) -> bool:
         try:
             async with intake.db.begin() as tx:
-                await merge(tx, intake.app, ids[n], ids[(n + 1) % 6], by="test", reason="other")
+                await merge(tx, intake.app, ACCOUNTS, source=ids[n], target=ids[(n + 1) % 6], by="test", reason="other")
         except Refused:
             return False
         return True
@@ -365,17 +383,23 @@ async def test_merging_telling_and_undoing_always_leaves_what_telling_alone_woul
                 try:
                     async with intake.db.begin() as tx:
                         edge = await merge(
-                            tx, intake.app, ids[arg[0] % len(ids)], ids[arg[1] % len(ids)], by="t", reason="other"
+                            tx,
+                            intake.app,
+                            ACCOUNTS,
+                            source=ids[arg[0] % len(ids)],
+                            target=ids[arg[1] % len(ids)],
+                            by="t",
+                            reason="other",
                         )
                     merges.append(edge.id)
                 except Refused:
                     pass
             elif what == "undo" and arg < len(merges):
                 async with intake.db.begin() as tx:
-                    await undo(tx, intake.app, merges.pop(arg), by="t", reason="other")
+                    await undo(tx, intake.app, ACCOUNTS, merge_id=merges.pop(arg), by="t", reason="other")
         for merge_id in merges:
             async with intake.db.begin() as tx:
-                await undo(tx, intake.app, merge_id, by="t", reason="other")
+                await undo(tx, intake.app, ACCOUNTS, merge_id=merge_id, by="t", reason="other")
         # By order of creation in the place of ids, which are new each time.
         order = {row["id"]: n for n, row in enumerate(await intake.fetch("SELECT id FROM account ORDER BY id"))}
         keys = await intake.fetch("SELECT key, account_id FROM account_key ORDER BY key")

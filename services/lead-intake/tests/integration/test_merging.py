@@ -19,6 +19,7 @@ from lead_intake.delivery import Incoming, Source
 from lead_intake.entry import delivery_of
 from lead_intake.merging.merge import Refused, merge, undo
 from lead_intake.merging.propose import propose_page
+from lead_intake.merging.store import LEADS
 from lead_intake.receive import receive
 from lead_intake.sources import PROVIDERS
 
@@ -109,7 +110,9 @@ async def test_merges_at_the_same_time_never_close_a_circle(intake: Harness[App]
     async def one(n: int) -> bool:
         try:
             async with intake.db.begin() as tx:
-                await merge(tx, intake.app, leads[n], leads[(n + 1) % 6], by="test", reason="other")
+                await merge(
+                    tx, intake.app, LEADS, source=leads[n], target=leads[(n + 1) % 6], by="test", reason="other"
+                )
         except Refused:
             return False
         return True
@@ -215,16 +218,18 @@ async def test_merging_telling_and_undoing_always_leaves_what_telling_alone_woul
             elif what == "merge" and with_merges:
                 try:
                     async with intake.db.begin() as tx:
-                        edge = await merge(tx, intake.app, leads[arg[0]], leads[arg[1]], by="t", reason="other")
+                        edge = await merge(
+                            tx, intake.app, LEADS, source=leads[arg[0]], target=leads[arg[1]], by="t", reason="other"
+                        )
                     merges.append(edge.id)
                 except Refused:
                     pass
             elif what == "undo" and arg < len(merges):
                 async with intake.db.begin() as tx:
-                    await undo(tx, intake.app, merges.pop(arg), by="t", reason="other")
+                    await undo(tx, intake.app, LEADS, merge_id=merges.pop(arg), by="t", reason="other")
         for merge_id in merges:
             async with intake.db.begin() as tx:
-                await undo(tx, intake.app, merge_id, by="t", reason="other")
+                await undo(tx, intake.app, LEADS, merge_id=merge_id, by="t", reason="other")
         state = {}
         for who, lead_id in leads.items():
             seen = (await intake.api.get(f"/v1/leads/{lead_id}")).json()

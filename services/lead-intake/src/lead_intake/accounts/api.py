@@ -10,15 +10,19 @@ from pydantic import BaseModel, Field
 from baton_kit.db import Tx
 from baton_kit.edges import families_of
 from baton_kit.idempotency import IdempotencyKey, idempotent
-from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
+from baton_kit.pages import CursorParam, Limit, Page, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
-from lead_intake.accounts import merge as merging
 from lead_intake.accounts import store
 from lead_intake.accounts.keys import COMPANY, DOMAIN, TAX
 from lead_intake.accounts.preview import preview
+from lead_intake.accounts.store import ACCOUNTS
 from lead_intake.api.answers import PROBLEMS, Body, Moment, app_of, before, page_of
 from lead_intake.channels import site_of
+from lead_intake.merging import merge as merging
+from lead_intake.merging.answers import after_pair, problem, who
+from lead_intake.merging.edge import merge_of
+from lead_intake.merging.edge import merges as merges_of
 
 router = APIRouter()
 
@@ -188,7 +192,7 @@ async def get_account(request: Request, id: UUID, caller: Caller = requires("lea
             raise Problem(404, "There is no such account")
         named = await store.names(tx, members)
         leads = await store.newest_leads(tx, members, limit=MOST_SHOWN)
-        merges = await store.merges(tx, account_ids=members, active=None, before=None, limit=MOST_SHOWN)
+        merges = await merges_of(tx, ACCOUNTS, ids=members, active=None, before=None, limit=MOST_SHOWN)
     keys = [key for part in parts.values() for key in part["keys"] or []]
     return AccountDetail(
         id=str(id),
@@ -220,7 +224,7 @@ async def preview_account_merge(
         try:
             found = await preview(tx, str(body.from_account_id), str(body.into_account_id))
         except merging.Unknown as error:
-            raise _problem(error) from None
+            raise problem(error) from None
     with_tax = caller.may("contacts:read")
     return AccountPreviewOut(
         possible=not found.refused,
@@ -255,11 +259,17 @@ async def merge_accounts(
         async def act() -> AccountMergeOut:
             try:
                 edge = await merging.merge(
-                    tx, app, str(body.from_account_id), str(body.into_account_id), by=_who(caller), reason=body.reason
+                    tx,
+                    app,
+                    ACCOUNTS,
+                    source=str(body.from_account_id),
+                    target=str(body.into_account_id),
+                    by=who(caller),
+                    reason=body.reason,
                 )
             except (merging.Unknown, merging.Refused) as error:
-                raise _problem(error) from None
-            return AccountMergeOut(**dict(await store.merge_of(tx, edge.id)))
+                raise problem(error) from None
+            return AccountMergeOut(**dict(await merge_of(tx, ACCOUNTS, edge.id)))
 
         return await idempotent(tx, request, caller, key=idempotency_key, status=201, act=act)
 
@@ -285,10 +295,10 @@ async def undo_account_merge(
 
         async def act() -> AccountMergeOut:
             try:
-                edge = await merging.undo(tx, app, str(id), by=_who(caller), reason=body.reason)
+                edge = await merging.undo(tx, app, ACCOUNTS, merge_id=str(id), by=who(caller), reason=body.reason)
             except (merging.Unknown, merging.Refused) as error:
-                raise _problem(error) from None
-            return AccountMergeOut(**dict(await store.merge_of(tx, edge.id)))
+                raise problem(error) from None
+            return AccountMergeOut(**dict(await merge_of(tx, ACCOUNTS, edge.id)))
 
         return await idempotent(tx, request, caller, key=idempotency_key, status=200, act=act)
 
@@ -311,9 +321,10 @@ async def list_account_merges(
 ) -> Page[AccountMergeOut]:
     """Merges, newest first; the undone ones too, unless asked otherwise."""
     async with app_of(request).db.begin() as tx:
-        rows = await store.merges(
+        rows = await merges_of(
             tx,
-            account_ids=None if account_id is None else [str(account_id)],
+            ACCOUNTS,
+            ids=None if account_id is None else [str(account_id)],
             active=active,
             before=before(cursor),
             limit=limit + 1,
@@ -339,13 +350,7 @@ async def list_account_proposals(
     cursor: CursorParam = None,
 ) -> Page[AccountProposalOut]:
     """Proposals; only equal tax numbers (`tax`) are merged by themselves, where no other one speaks against it."""
-    position = decode_cursor(cursor, kinds=[str, str])
-    after = None
-    if position is not None:
-        try:
-            after = (str(UUID(position[0])), str(UUID(position[1])))
-        except ValueError:
-            raise Problem(400, "The cursor is not valid", detail="Start again without `cursor`.") from None
+    after = after_pair(cursor)
     async with app_of(request).db.begin() as tx:
         rows = await store.proposals(
             tx,
@@ -380,7 +385,7 @@ async def dismiss_account_proposal(
 
         async def act() -> dict[str, int]:
             closed = await store.close_proposals(
-                tx, [str(body.from_account_id)], [str(body.into_account_id)], state="dismissed"
+                tx, [str(body.from_account_id)], [str(body.into_account_id)], "dismissed"
             )
             if not closed:
                 raise Problem(404, "There is no open proposal between these accounts")
@@ -405,17 +410,6 @@ async def refs_of(tx: Tx, lead_ids: Sequence[str]) -> dict[str, AccountRef]:
 
 def _literal(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _who(caller: Caller) -> str:
-    """The id of the person whose key it is, else of the key: never a name."""
-    return caller.person_id or f"key:{caller.key_id}"
-
-
-def _problem(error: merging.Unknown | merging.Refused) -> Problem:
-    if isinstance(error, merging.Unknown):
-        return Problem(404, f"There is no such {error.what}")
-    return Problem(409, "This cannot be merged" if error.why != "undone" else "It is undone", detail=error.detail)
 
 
 def _domains(keys: Sequence[str]) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 from baton_kit import edges
 from baton_kit.db import Tx
 from lead_intake.accounts import store
-from lead_intake.accounts.merge import Refused, Unknown, check
 from lead_intake.accounts.resolve import one_country_one_number
+from lead_intake.merging.merge import Refused, Unknown, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ async def preview(tx: Tx, from_account: str, into_account: str) -> Preview:
     parts = await store.accounts_by_id(tx, everyone)
     refused = detail = ""
     try:
-        check(from_account, into_account, known=parts.keys(), families=found)
+        check(store.ACCOUNTS, from_account, into_account, known=parts.keys(), families=found)
     except Refused as error:
         refused, detail = error.why, error.detail
     if from_account not in parts or into_account not in parts:

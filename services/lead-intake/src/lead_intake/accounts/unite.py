@@ -15,8 +15,9 @@ from baton_kit.failpoint import failpoint
 from baton_kit.outages import is_outage
 from baton_kit.telemetry import log
 from lead_intake.accounts import store
-from lead_intake.accounts.merge import merge
 from lead_intake.accounts.resolve import one_country_one_number
+from lead_intake.merging.edge import lock_merges
+from lead_intake.merging.merge import merge
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -27,7 +28,7 @@ PAUSE_S = 5.0
 async def unite_next(app: App) -> bool:
     """Follow the proposal that waits longest, or leave it to people; False when none waits."""
     async with app.db.begin() as tx:
-        await store.lock_merges(tx)
+        await lock_merges(tx, store.ACCOUNTS)
         pair = await store.next_by_tax_number(tx)
         failpoint("account.unite.after_read")
         if pair is None:
@@ -37,9 +38,11 @@ async def unite_next(app: App) -> bool:
         # The older account stays canonical; ids grow with time.
         into, out_of = sorted(whole.root(id) for id in pair)
         if into == out_of:
-            await store.close_proposals(tx, [pair[0]], [pair[1]], state="merged")
+            await store.close_proposals(tx, [pair[0]], [pair[1]], "merged")
         elif one_country_one_number(numbers):
-            await merge(tx, app, out_of, into, by="rule:tax_number", reason="same_tax_number")
+            await merge(
+                tx, app, store.ACCOUNTS, source=out_of, target=into, by="rule:tax_number", reason="same_tax_number"
+            )
         else:
             await store.leave_to_people(tx, *pair)
         failpoint("account.unite.before_commit")

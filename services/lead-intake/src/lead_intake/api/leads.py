@@ -17,7 +17,8 @@ from lead_intake import store
 from lead_intake.accounts.api import AccountRef, refs_of
 from lead_intake.accounts.store import EDGES
 from lead_intake.api.answers import PROBLEM_BODY, PROBLEMS, Moment, app_of, before, page_of, plain
-from lead_intake.merging import store as merge_store
+from lead_intake.merging.edge import merges as merges_of
+from lead_intake.merging.store import LEADS
 
 router = APIRouter()
 
@@ -173,7 +174,7 @@ async def lead_timeline(request: Request, id: UUID, caller: Caller = requires("l
         members = whole.members(str(id))
         rows = await store.leads_by_id(tx, members)
         touches = await store.touches(tx, members)
-        merges = await merge_store.merges(tx, lead_ids=[str(id)], active=None, before=None, limit=200)
+        merges = await merges_of(tx, LEADS, ids=[str(id)], active=None, before=None, limit=200)
     items = [
         TimelineItem(
             at=t["occurred_at"],

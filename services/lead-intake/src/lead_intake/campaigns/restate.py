@@ -22,7 +22,7 @@ from baton_kit.telemetry import log
 from lead_intake.campaigns import store
 from lead_intake.campaigns.matching import Campaigns
 from lead_intake.contact import stamp
-from lead_intake.grouping.store import lock_sequences, raise_sequences
+from lead_intake.merging.edge import lock_sequences, raise_sequences
 
 if TYPE_CHECKING:
     from lead_intake.app import App

@@ -26,7 +26,8 @@ from lead_intake import store as intake_store
 from lead_intake.erasing import store
 from lead_intake.erasing.store import Person
 from lead_intake.importing.wait import note_forgotten
-from lead_intake.merging.store import lock_merges
+from lead_intake.merging.edge import lock_merges
+from lead_intake.merging.store import LEADS
 from lead_intake.receive import lock_of, visitor_lock
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ async def erase(tx: Tx, app: App, lead_ids: Sequence[str], order: Order) -> list
     A lead that is forgotten already stays so, under its first request. Raises Moved.
     """
     # 0. Nobody merges meanwhile: all that is one person goes together.
-    await lock_merges(tx)
+    await lock_merges(tx, LEADS)
     everyone = (await families_of(tx, lead_ids)).everyone(lead_ids)
 
     # 1. The same locks as a delivery takes, in the same order: it comes wholly before, or finds nobody.

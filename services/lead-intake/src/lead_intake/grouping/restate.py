@@ -22,6 +22,7 @@ from lead_intake.channels import ChannelRules
 from lead_intake.contact import stamp
 from lead_intake.grouping import store
 from lead_intake.grouping.change import KEY, channel_of, rules_of
+from lead_intake.merging.edge import lock_sequences, raise_sequences
 
 if TYPE_CHECKING:
     from lead_intake.app import App
@@ -58,7 +59,7 @@ async def restate_chunk(app: App, *, rules: ChannelRules | None = None) -> tuple
 
 async def _regroup(tx: Tx, app: App, rules: ChannelRules, found: list[tuple[str, str]]) -> int:
     # The leads' locks in the order of all writers; what is read after them stands still.
-    sequences = await store.lock_sequences(tx, sorted({lead_id for _, lead_id in found}))
+    sequences = await lock_sequences(tx, sorted({lead_id for _, lead_id in found}))
     failpoint("restate.after_locks")
     touches = await store.groupings(tx, [id for id, _ in found], below=rules.version)
     decided = [(touch, channel_of(touch, rules)) for touch in touches]
@@ -82,7 +83,7 @@ async def _regroup(tx: Tx, app: App, rules: ChannelRules, found: list[tuple[str,
         )
         told.append(event(body, key=touch.lead_id, occurred_at=at))
     await store.regroup(tx, [(touch.touch_id, channel) for touch, channel in decided], version=rules.version)
-    await store.raise_sequences(tx, raised)
+    await raise_sequences(tx, raised)
     await store.count(tx, rules.version, read=len(decided), regrouped=len(told))
     failpoint("restate.after_regroup")
     await app.outbox.append(tx, told, lane=Lane.BULK)

@@ -118,14 +118,6 @@ async def left(tx: Tx, version: int) -> int:
     )
 
 
-async def lock_sequences(tx: Tx, lead_ids: Sequence[str]) -> dict[str, int]:
-    """Lock leads in the order of their ids; their versions."""
-    rows = await (await raw(tx)).fetch(
-        "SELECT id::text, sequence FROM lead WHERE id = ANY($1::uuid[]) ORDER BY lead.id FOR UPDATE", list(lead_ids)
-    )
-    return {row[0]: row[1] for row in rows}
-
-
 async def groupings(tx: Tx, touch_ids: Sequence[str], *, below: int) -> list[Grouping]:
     """These touches, as far as they were grouped by an earlier version than `below`."""
     rows = await (await raw(tx)).fetch(
@@ -143,16 +135,6 @@ async def regroup(tx: Tx, touches: Sequence[tuple[str, str]], *, version: int) -
         "FROM unnest($1::uuid[], $2::text[]) AS t (id, channel) WHERE touch.id = t.id",
         [id for id, _ in touches], [channel for _, channel in touches], version,
     )  # fmt: skip
-
-
-async def raise_sequences(tx: Tx, sequences: dict[str, int]) -> None:
-    """The versions of leads that events were made of."""
-    if sequences:
-        await (await raw(tx)).execute(
-            "UPDATE lead SET sequence = t.sequence FROM unnest($1::uuid[], $2::bigint[]) AS t (id, sequence) "
-            "WHERE lead.id = t.id",
-            list(sequences), list(sequences.values()),
-        )  # fmt: skip
 
 
 async def count(tx: Tx, version: int, *, read: int, regrouped: int) -> None:

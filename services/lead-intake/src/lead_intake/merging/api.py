@@ -9,13 +9,17 @@ from pydantic import BaseModel, Field
 
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton_kit.idempotency import IdempotencyKey, idempotent
-from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
+from baton_kit.pages import CursorParam, Limit, Page, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake.api.answers import PROBLEMS, Body, Moment, app_of, before, page_of, plain
 from lead_intake.merging import merge as merging
 from lead_intake.merging import store
+from lead_intake.merging.answers import after_pair, problem, who
+from lead_intake.merging.edge import merge_of
+from lead_intake.merging.edge import merges as merges_of
 from lead_intake.merging.preview import contact_of, preview
+from lead_intake.merging.store import LEADS
 
 router = APIRouter()
 
@@ -116,7 +120,7 @@ async def preview_merge(request: Request, body: Pair, caller: Caller = requires(
         try:
             found = await preview(tx, str(body.from_lead_id), str(body.into_lead_id))
         except merging.Unknown as error:
-            raise _problem(error) from None
+            raise problem(error) from None
     with_contact = caller.may("contacts:read")
     old, new = plain(found.before), plain(found.after)
     return PreviewOut(
@@ -152,11 +156,17 @@ async def merge_leads(
         async def act() -> MergeOut:
             try:
                 edge = await merging.merge(
-                    tx, app, str(body.from_lead_id), str(body.into_lead_id), by=_who(caller), reason=body.reason
+                    tx,
+                    app,
+                    LEADS,
+                    source=str(body.from_lead_id),
+                    target=str(body.into_lead_id),
+                    by=who(caller),
+                    reason=body.reason,
                 )
             except (merging.Unknown, merging.Refused) as error:
-                raise _problem(error) from None
-            return MergeOut(**dict(await store.merge_of(tx, edge.id)))
+                raise problem(error) from None
+            return MergeOut(**dict(await merge_of(tx, LEADS, edge.id)))
 
         return await idempotent(tx, request, caller, key=idempotency_key, status=201, act=act)
 
@@ -182,10 +192,10 @@ async def undo_merge(
 
         async def act() -> MergeOut:
             try:
-                edge = await merging.undo(tx, app, str(id), by=_who(caller), reason=body.reason)
+                edge = await merging.undo(tx, app, LEADS, merge_id=str(id), by=who(caller), reason=body.reason)
             except (merging.Unknown, merging.Refused) as error:
-                raise _problem(error) from None
-            return MergeOut(**dict(await store.merge_of(tx, edge.id)))
+                raise problem(error) from None
+            return MergeOut(**dict(await merge_of(tx, LEADS, edge.id)))
 
         return await idempotent(tx, request, caller, key=idempotency_key, status=200, act=act)
 
@@ -202,9 +212,10 @@ async def list_merges(
 ) -> Page[MergeOut]:
     """Merges, newest first; the undone ones too, unless asked otherwise."""
     async with app_of(request).db.begin() as tx:
-        rows = await store.merges(
+        rows = await merges_of(
             tx,
-            lead_ids=None if lead_id is None else [str(lead_id)],
+            LEADS,
+            ids=None if lead_id is None else [str(lead_id)],
             active=active,
             before=before(cursor),
             limit=limit + 1,
@@ -230,13 +241,7 @@ async def list_proposals(
     cursor: CursorParam = None,
 ) -> Page[ProposalOut]:
     """Proposals; none of them merges anything by itself."""
-    position = decode_cursor(cursor, kinds=[str, str])
-    after = None
-    if position is not None:
-        try:
-            after = (str(UUID(position[0])), str(UUID(position[1])))
-        except ValueError:
-            raise Problem(400, "The cursor is not valid", detail="Start again without `cursor`.") from None
+    after = after_pair(cursor)
     async with app_of(request).db.begin() as tx:
         rows = await store.proposals(
             tx,
@@ -272,25 +277,12 @@ async def dismiss_proposal(
     async with app_of(request).db.begin() as tx:
 
         async def act() -> dict[str, int]:
-            closed = await store.close_proposals(
-                tx, [str(body.from_lead_id)], [str(body.into_lead_id)], state="dismissed"
-            )
+            closed = await store.close_proposals(tx, [str(body.from_lead_id)], [str(body.into_lead_id)], "dismissed")
             if not closed:
                 raise Problem(404, "There is no open proposal between these leads")
             return {"dismissed": closed}
 
         return await idempotent(tx, request, caller, key=idempotency_key, status=200, act=act)
-
-
-def _who(caller: Caller) -> str:
-    """The id of the person whose key it is, else of the key: never a name."""
-    return caller.person_id or f"key:{caller.key_id}"
-
-
-def _problem(error: merging.Unknown | merging.Refused) -> Problem:
-    if isinstance(error, merging.Unknown):
-        return Problem(404, f"There is no such {error.what}")
-    return Problem(409, "This cannot be merged" if error.why != "undone" else "It is undone", detail=error.detail)
 
 
 def _part(lead_id: str, row: Mapping[str, Any], *, with_contact: bool) -> Part:

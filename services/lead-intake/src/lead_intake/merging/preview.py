@@ -35,7 +35,7 @@ async def preview(tx: Tx, from_lead: str, into_lead: str) -> Preview:
     parts = await store.part_of(tx, found.everyone([from_lead, into_lead]))
     refused = detail = ""
     try:
-        check(from_lead, into_lead, known=parts.keys(), families=found)
+        check(store.LEADS, from_lead, into_lead, known=parts.keys(), families=found)
     except Refused as error:
         refused, detail = error.why, error.detail
     if from_lead not in parts or into_lead not in parts:

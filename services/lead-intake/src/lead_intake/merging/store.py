@@ -1,87 +1,15 @@
-"""Every SQL statement about merges and proposals of them."""
+"""Every SQL statement about merges of leads and proposals of them, but for what merges of all kinds share (edge.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from baton.lead.v1.contact_pb2 import ContactChanged
 from baton_kit.db import Tx, raw
-from baton_kit.edges import Edge
-
-if TYPE_CHECKING:
-    from lead_intake.merging.merge import Decision
-
-
-async def lock_merges(tx: Tx) -> None:
-    """Be the only one who merges or undoes until the transaction ends. A statement of its own, before any read."""
-    await (await raw(tx)).execute("SELECT pg_advisory_xact_lock(hashtextextended('intake.merge', 0))")
-
-
-async def lock_leads(tx: Tx, lead_ids: Sequence[str]) -> dict[str, int]:
-    """Lock leads in the order of their ids; their sequences, unknown ones are missing."""
-    rows = await (await raw(tx)).fetch(
-        "SELECT id::text, sequence FROM lead WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", lead_ids
-    )
-    return {r[0]: r[1] for r in rows}
-
-
-async def raise_sequences(tx: Tx, sequences: Mapping[str, int]) -> None:
-    """Write the sequences of locked leads."""
-    await (await raw(tx)).execute(
-        "UPDATE lead SET sequence = s.sequence FROM unnest($1::uuid[], $2::bigint[]) AS s (id, sequence) "
-        "WHERE lead.id = s.id",
-        list(sequences),
-        list(sequences.values()),
-    )
-
-
-async def edge(tx: Tx, merge_id: str) -> Edge | None:
-    """One merge as it stands."""
-    row = await (await raw(tx)).fetchrow(
-        "SELECT id, source, target, version, active FROM merge_edge WHERE id = $1", merge_id
-    )
-    return None if row is None else Edge(*row)
-
-
-async def insert_decision(tx: Tx, edge: Edge, decision: Decision) -> None:
-    """Keep who decided what about a merge, for ever."""
-    await (await raw(tx)).execute(
-        "INSERT INTO merge_decision (merge_id, version, decided_by, reason, decided_at) "
-        "VALUES ($1::uuid, $2, $3, $4, $5)",
-        edge.id, edge.version, decision.by, decision.reason, decision.at,
-    )  # fmt: skip
-
-
-_MERGE = """
-SELECT e.id, e.source AS from_lead_id, e.target AS into_lead_id, e.version, e.active,
-       d.decided_by, d.reason, d.decided_at AS merged_at,
-       u.decided_by AS undone_by, u.reason AS undone_reason, u.decided_at AS undone_at
-FROM merge_edge e
-JOIN merge_decision d ON d.merge_id = e.id::uuid AND d.version = 1
-LEFT JOIN merge_decision u ON u.merge_id = e.id::uuid AND u.version = 2
-"""
-
-
-async def merges(
-    tx: Tx, *, lead_ids: Sequence[str] | None, active: bool | None, before: str | None, limit: int
-) -> list[Mapping[str, Any]]:
-    """Merges with their decisions, newest first; those that name one of the leads, all without."""
-    return list(
-        await (await raw(tx)).fetch(
-            f"{_MERGE} WHERE ($1::text[] IS NULL OR e.source = ANY($1) OR e.target = ANY($1)) "
-            "AND ($2::boolean IS NULL OR e.active = $2) AND ($3::text IS NULL OR e.id < $3) "
-            "ORDER BY e.id DESC LIMIT $4",
-            lead_ids, active, before, limit,
-        )
-    )  # fmt: skip
-
-
-async def merge_of(tx: Tx, merge_id: str) -> Mapping[str, Any]:
-    """One merge with its decisions; the caller knows that it is there."""
-    row: Mapping[str, Any] = await (await raw(tx)).fetchrow(f"{_MERGE} WHERE e.id = $1", merge_id)
-    return row
+from lead_intake import events
+from lead_intake.merging.edge import Kind
 
 
 async def part_of(tx: Tx, lead_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -126,7 +54,7 @@ async def proposals(
     )  # fmt: skip
 
 
-async def close_proposals(tx: Tx, some: Sequence[str], others: Sequence[str], *, state: str) -> int:
+async def close_proposals(tx: Tx, some: Sequence[str], others: Sequence[str], state: str) -> int:
     """Close the open proposals between two sets of leads; how many there were."""
     rows = await (await raw(tx)).fetch(
         """
@@ -142,6 +70,9 @@ async def close_proposals(tx: Tx, some: Sequence[str], others: Sequence[str], *,
         state,
     )
     return len(rows)
+
+
+LEADS = Kind("lead", "merge_edge", "merge_decision", "intake.merge", events.merge_told, close_proposals)
 
 
 # --- looking for leads that are alike --------------------------------------------------------------------------------
