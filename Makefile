@@ -11,6 +11,8 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
           $(OURS:%=--no-emit-package %)
 step = @printf '\n\033[1m== %s\033[0m\n' "$(1)$(2)" >&2
 suites = $(shell find libs services cli deploy/local demo -path '*/tests/$(1)' -type d | sort)
+# Each of these tests has databases and topics of its own; the others need the machine to themselves.
+APART := tests/contracts $(wildcard tests/faults/test_*crash_points.py) tests/faults/test_service_places.py
 GENERATED = find libs/contracts/src proto docs -type f ! -name '*.pyc' | LC_ALL=C sort | xargs sha256sum
 OURS := $(shell sed -n 's/^name = "\(.*\)"/\1/p' $(MEMBERS:%=%/pyproject.toml))
 
@@ -32,7 +34,8 @@ test: check ## Run the checks and all tests; starts what they need
 	$(call step,integration tests, on a real PostgreSQL and a real Kafka)
 	@$(BIN)/pytest -q -n 2 --dist loadfile $(call suites,integration)
 	$(call step,tests of the whole)
-	@$(BIN)/pytest -q -m "not long" tests
+	@$(BIN)/pytest -q -n 2 -m "not long" $(APART)
+	@$(BIN)/pytest -q -m "not long" tests $(APART:%=--ignore=%)
 
 check: .venv/.ready ## Style, types, imports, contracts, migrations, deployment files
 	$(call step,style)

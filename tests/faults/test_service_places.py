@@ -8,6 +8,7 @@ event.
 
 import contextlib
 import importlib
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ class Theatre:
         return self._undisturbed[told]
 
     async def _rehearse(self, story: Story) -> Undisturbed:
-        template = f"story_{STORIES.index(story)}"
+        template = f"story_{STORIES.index(story)}_{os.getpid()}"
         service = importlib.import_module(SERVICES[story.service]).SERVICE
         overrides = {"public_url": story.env["BATON_PUBLIC_URL"]} if "BATON_PUBLIC_URL" in story.env else {}
         async with open_harness(service, self.server, at=now() - story.since, **overrides) as harness:
