@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-MEMBERS := libs/contracts libs/kit libs/models services/lead-intake services/qualification services/sales-feedback \
+MEMBERS := libs/contracts libs/kit libs/agreement libs/models services/lead-intake services/qualification services/sales-feedback \
            services/attribution deploy/local cli demo
 IMAGE := $(filter-out deploy/local demo,$(MEMBERS))
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \

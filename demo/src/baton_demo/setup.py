@@ -19,7 +19,7 @@ PEOPLE = (
     ("boris", "Boris Haas, head of sales", "sales"),
 )
 DEPARTMENTS = {person: department for person, _, department in PEOPLE}
-AGREEMENT = Path("services/qualification/examples/agreement.yaml")
+AGREEMENT = Path("libs/agreement/examples/agreement.yaml")
 
 # id, provider, name, what the source maps and sets
 SOURCES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from qualification.document import DocumentRefused, Flaw, pointer_of
+from baton_agreement.document import DocumentRefused, Flaw, pointer_of
 
 FIXABLE: Final = ("clocks", "duties")
 

@@ -9,20 +9,21 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from baton_agreement import scoring
+from baton_agreement.canonical import digest_of
+from baton_agreement.document import MAX_BYTES, DocumentRefused
+from baton_agreement.schema import json_schema
 from baton_kit import edges, forgotten
 from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from baton_kit.raw_body import BodyRefused, read_body
-from qualification import accounts, chain, people, scoring, store
+from qualification import accounts, chain, people, store
 from qualification.app import App
-from qualification.canonical import digest_of
-from qualification.document import MAX_BYTES, DocumentRefused
 from qualification.pages import Language, page_of
 from qualification.pages import Page as AgreementPage
 from qualification.plan import Measured, leads_needed, plan_from_csv
 from qualification.propose import MadeBy, propose
-from qualification.schema import json_schema
 from qualification.sign import sign
 
 router = APIRouter()

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from baton_agreement.agreement import agreement_from_canonical
+from baton_agreement.canonical import canonical_bytes, digest_of
+from baton_agreement.document import DocumentRefused
 from baton_kit.db import Tx
 from baton_kit.envelope import rfc3339
 from qualification import store
-from qualification.agreement import agreement_from_canonical
-from qualification.canonical import canonical_bytes, digest_of
-from qualification.document import DocumentRefused
 from qualification.signatures import SignatureBroken, Statement, verify
 
 

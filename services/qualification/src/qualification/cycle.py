@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from qualification.features import Profile, Touch
-from qualification.scoring import Decision, Outcome
+from baton_agreement.features import Profile, Touch
+from baton_agreement.scoring import Decision, Outcome
 
 
 class CycleState(StrEnum):

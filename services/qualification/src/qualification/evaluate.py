@@ -8,6 +8,9 @@ from typing import Literal
 
 from baton.lead.v1.lead_pb2 import LeadCreated, LeadMerged, LeadUnmerged, LeadUpdated, TouchRecorded
 from baton.sales.v1.sales_pb2 import SalesFeedback
+from baton_agreement import scoring
+from baton_agreement.features import UNKNOWN, Touch, features_from_event, profile_of, touch_fields_from_event
+from baton_agreement.scoring import Outcome, hour_of
 from baton_kit import edges
 from baton_kit.db import Tx
 from baton_kit.edges import Families
@@ -17,16 +20,14 @@ from baton_kit.ids import new_id
 from baton_kit.outages import Unprocessable, is_outage
 from baton_kit.outbox import Lane
 from baton_kit.telemetry import log
-from qualification import cycle, events, scoring, store
+from qualification import cycle, events, store
 from qualification.app import App
 from qualification.cycle import CycleState, Lead, SeenTouch
 from qualification.events import moment
-from qualification.features import UNKNOWN, Touch, features_from_event, profile_of, touch_fields_from_event
 from qualification.judges import Governing
 from qualification.merging import follow
 from qualification.merging import store as merging_store
 from qualification.merging.person import Whole
-from qualification.scoring import Outcome, hour_of
 from qualification.store import NewDecision
 
 Kind = Literal["decision", "reevaluation"]

@@ -9,12 +9,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from baton.qualification.v1 import qualification_pb2
 from baton.sales.v1 import sales_pb2
+from baton_agreement.agreement import Agreement, Reason, Sla
+from baton_agreement.features import Features
+from baton_agreement.scoring import EVALUATOR_VERSION, Contribution, Decision, Outcome, Stamp
 from baton_kit.envelope import Event, event
 from baton_kit.outages import Unprocessable
-from qualification.agreement import Agreement, Reason, Sla
 from qualification.cycle import Feedback, Lead
-from qualification.features import Features
-from qualification.scoring import EVALUATOR_VERSION, Contribution, Decision, Outcome, Stamp
 from qualification.store import ActivationRow, AgreementRow, NewDecision, SignatureRow
 
 _OUTCOMES = {outcome: qualification_pb2.Outcome.Value(f"OUTCOME_{outcome.name}") for outcome in Outcome}

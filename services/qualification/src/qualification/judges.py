@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from baton_agreement.agreement import agreement_from_canonical
+from baton_agreement.scoring import Judge, Stamp
 from baton_kit.db import Tx
 from qualification import store
-from qualification.agreement import agreement_from_canonical
-from qualification.scoring import Judge, Stamp
 
 _KEPT = 32
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from scipy.stats import beta
 
-from qualification.document import DocumentRefused, Flaw, pointer_of
+from baton_agreement.document import DocumentRefused, Flaw, pointer_of
 
 COLUMNS: Final = ("month", "product", "segment", "rep", "deals")
 COVERAGE: Final = 0.95

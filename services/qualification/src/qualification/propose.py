@@ -3,10 +3,10 @@
 import json
 from typing import Literal
 
+from baton_agreement.agreement import Agreement, read_agreement
 from baton_kit.db import Tx
 from baton_kit.policy import Caller
 from qualification import chain, store
-from qualification.agreement import Agreement, read_agreement
 from qualification.amend import refuse_touched_duties
 from qualification.app import App
 from qualification.store import AgreementRow

@@ -10,8 +10,8 @@ from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import OKPKey
 
+from baton_agreement.canonical import canonical_bytes
 from baton_kit.envelope import rfc3339
-from qualification.canonical import canonical_bytes
 
 _ALGORITHM = "EdDSA"
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from baton_agreement.features import UNKNOWN, Touch, profile_of
+from baton_agreement.scoring import EVALUATOR_VERSION, MAX_TOUCHES, Decision, hour_of
 from baton_kit.db import Tx, insert_rows, raw
 from baton_kit.failpoint import failpoint
 from qualification.cycle import CycleState, Feedback, Lead, SeenTouch
-from qualification.features import UNKNOWN, Touch, profile_of
-from qualification.scoring import EVALUATOR_VERSION, MAX_TOUCHES, Decision, hour_of
 
 # --- The lock between decisions and activations -----------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from baton_kit.envelope import Event, event
 from baton_kit.testing import START, Harness
 from qualification.app import App
 
-EXAMPLE = (Path(__file__).parents[2] / "examples/agreement.yaml").read_bytes()
+EXAMPLE = (Path(__file__).parents[4] / "libs/agreement/examples/agreement.yaml").read_bytes()
 GOOD: dict[str, Any] = {
     "has_email": True,
     "email_kind": "business",

@@ -131,7 +131,7 @@ def test_each_type_of_its_topics_is_handled_or_knowingly_ignored() -> None:
     assert arriving == set(SUBSCRIPTION.handlers) | SUBSCRIPTION.ignores
 
 
-EXAMPLE = (HERE / "examples/agreement.yaml").read_bytes()
+EXAMPLE = (REPOSITORY / "libs/agreement/examples/agreement.yaml").read_bytes()
 YAML = {"Content-Type": "application/yaml"}
 
 

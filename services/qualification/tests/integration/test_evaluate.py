@@ -6,11 +6,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from baton_agreement import scoring
 from baton_kit.apply import Batch, apply_batches
 from baton_kit.envelope import Event, event
 from baton_kit.outages import Unprocessable
 from baton_kit.testing import START, Harness, record
-from qualification import evaluate, scoring, store
+from qualification import evaluate, store
 from qualification.app import App
 from qualification.cycle import Lead
 from qualification.evaluate import decide_due, decide_waiting

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from baton_agreement.document import DocumentRefused
 from qualification.amend import refuse_touched_duties
-from qualification.document import DocumentRefused
 
 DUTY: dict[str, Any] = {"id": "again", "owner": "sales", "attempts": 5, "en": "Again.", "ru": "Ещё раз.", "fixed": True}
 

@@ -5,14 +5,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from baton.lead.v1.lead_pb2 import LeadFeatures
 from baton.qualification.v1 import qualification_pb2 as pb
-from qualification.agreement import read_agreement
+from baton_agreement.agreement import read_agreement
+from baton_agreement.features import profile_of
+from baton_agreement.scoring import EVALUATOR_VERSION, Judge, Outcome, Stamp, decide, snapshot_of
 from qualification.cycle import Lead
 from qualification.events import lead_qualified, lead_scored
-from qualification.features import profile_of
-from qualification.scoring import EVALUATOR_VERSION, Judge, Outcome, Stamp, decide, snapshot_of
 from qualification.store import NewDecision
 
-EXAMPLE = read_agreement((Path(__file__).parents[2] / "examples/agreement.yaml").read_bytes(), "yaml")
+EXAMPLE = read_agreement((Path(__file__).parents[4] / "libs/agreement/examples/agreement.yaml").read_bytes(), "yaml")
 JUDGE = Judge(EXAMPLE)
 FEATURES = {"has_email": True, "email_kind": "business", "country": "DE", "employees": 250, "job_level": "director"}
 TIMES = [datetime(2026, 3, 2, 9, tzinfo=UTC), datetime(2026, 3, 2, 10, 0, 0, 5, tzinfo=UTC)]

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from qualification.agreement import read_agreement
-from qualification.canonical import canonical_bytes
+from baton_agreement.agreement import read_agreement
+from baton_agreement.canonical import canonical_bytes
+from baton_agreement.schema import json_schema
 from qualification.pages import LABELS, Language, page_of
-from qualification.schema import json_schema
 
-EXAMPLE = read_agreement((Path(__file__).parents[2] / "examples/agreement.yaml").read_bytes(), "yaml").document
+YAML = (Path(__file__).parents[4] / "libs/agreement/examples/agreement.yaml").read_bytes()
+EXAMPLE = read_agreement(YAML, "yaml").document
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualification.document import DocumentRefused
+from baton_agreement.document import DocumentRefused
 from qualification.plan import Measured, leads_needed, plan_from_csv
 
 

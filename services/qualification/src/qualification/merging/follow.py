@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from baton.lead.v1.lead_pb2 import LeadMerged, LeadUnmerged
+from baton_agreement.features import profile_of
 from baton_kit import edges
 from baton_kit.db import Tx
 from baton_kit.edges import Edge, Families
 from baton_kit.outages import Unprocessable
 from qualification import store as leads_store
 from qualification.cycle import Lead, SeenTouch
-from qualification.features import profile_of
 from qualification.merging import person, store
 from qualification.merging.person import Whole
 

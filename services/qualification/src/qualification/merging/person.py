@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from baton_agreement.features import UNKNOWN, Features, FeatureValue, Profile
 from qualification.cycle import CycleState, Feedback, Lead, SeenTouch, after_feedback, begun_again
-from qualification.features import UNKNOWN, Features, FeatureValue, Profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 import pytest
 
-from qualification.document import DocumentRefused, read_document
+from baton_agreement.document import DocumentRefused, read_document
 
 HOSTILE_YAML = {
     "a bomb of anchors": (b"a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]", "anchors"),

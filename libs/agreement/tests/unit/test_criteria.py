@@ -1,7 +1,7 @@
 import pytest
 
-from qualification.criteria import Conditions, CriteriaError, Scope, check_condition, define_terms
-from qualification.features import LEAD_FIELDS, lead_variables, touch_variables
+from baton_agreement.criteria import Conditions, CriteriaError, Scope, check_condition, define_terms
+from baton_agreement.features import LEAD_FIELDS, lead_variables, touch_variables
 
 REFUSED: list[tuple[str, Scope, str, tuple[int, int]]] = [
     ("employes > 5", "lead", "unknown name 'employes'", (1, 1)),

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualification.canonical import MAX_INTEGER, NotCanonical, canonical_bytes, quick_canonical_bytes
+from baton_agreement.canonical import MAX_INTEGER, NotCanonical, canonical_bytes, quick_canonical_bytes
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 keys = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0xFFFF))

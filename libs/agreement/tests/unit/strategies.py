@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from qualification.agreement import Agreement, read_agreement
-from qualification.scoring import Touch, hour_of
+from baton_agreement.agreement import Agreement, read_agreement
+from baton_agreement.scoring import Touch, hour_of
 
 AT = datetime(2026, 11, 24, 12, 34, 56, 789, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NoReturn
 
 from cel_expr_python import cel
 
-from qualification.features import LEAD_FIELDS, TOUCH_FIELDS, lead_variables, touch_variables
+from baton_agreement.features import LEAD_FIELDS, TOUCH_FIELDS, lead_variables, touch_variables
 
 Scope = Literal["lead", "touch"]
 

@@ -7,10 +7,10 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from qualification.canonical import canonical_bytes, digest_of
-from qualification.criteria import Condition, CriteriaError, check_condition, define_terms
-from qualification.document import DocumentRefused, Flaw, Tree, pointer_of, read_document
-from qualification.schema import AgreementForm, EngagementForm, MatrixForm, RuleForm
+from baton_agreement.canonical import canonical_bytes, digest_of
+from baton_agreement.criteria import Condition, CriteriaError, check_condition, define_terms
+from baton_agreement.document import DocumentRefused, Flaw, Tree, pointer_of, read_document
+from baton_agreement.schema import AgreementForm, EngagementForm, MatrixForm, RuleForm
 
 RESERVED_IDS: Final = frozenset({"fit", "engagement", "cap"})
 _SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400}

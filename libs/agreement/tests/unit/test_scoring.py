@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualification.agreement import Agreement, agreement_from_canonical, read_agreement
-from qualification.canonical import canonical_bytes, digest_of
-from qualification.features import Features, profile_of
-from qualification.scoring import (
+from baton_agreement.agreement import Agreement, agreement_from_canonical, read_agreement
+from baton_agreement.canonical import canonical_bytes, digest_of
+from baton_agreement.features import Features, profile_of
+from baton_agreement.scoring import (
     Decision,
     Judge,
     Outcome,

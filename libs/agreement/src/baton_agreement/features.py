@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from baton.lead.v1 import lead_pb2
-from qualification.canonical import MAX_INTEGER, canonical_bytes, quick_canonical_text
+from baton_agreement.canonical import MAX_INTEGER, canonical_bytes, quick_canonical_text
 
 FeatureValue = bool | int | str | dict[str, str]
 Features = Mapping[str, FeatureValue]

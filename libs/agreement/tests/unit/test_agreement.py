@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qualification.agreement import agreement_from_canonical, read_agreement
-from qualification.canonical import digest_of
-from qualification.document import DocumentRefused, Flaw
-from qualification.schema import json_schema
+from baton_agreement.agreement import agreement_from_canonical, read_agreement
+from baton_agreement.canonical import digest_of
+from baton_agreement.document import DocumentRefused, Flaw
+from baton_agreement.schema import json_schema
 
 from .strategies import agreements
 

@@ -3,7 +3,7 @@ from decimal import Decimal, localcontext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualification.decay import FACTORS, course, decayed
+from baton_agreement.decay import FACTORS, course, decayed
 
 
 def test_the_committed_table_is_the_halving_curve() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from qualification.agreement import Agreement, agreement_from_canonical, read_agreement
-from qualification.document import DocumentRefused
-from qualification.features import Features, Touch, profile_of
-from qualification.scoring import Decision, Judge, Outcome, Stamp, decide, decide_again, snapshot_of
+from baton_agreement.agreement import Agreement, agreement_from_canonical, read_agreement
+from baton_agreement.document import DocumentRefused
+from baton_agreement.features import Features, Touch, profile_of
+from baton_agreement.scoring import Decision, Judge, Outcome, Stamp, decide, decide_again, snapshot_of
 
 from .strategies import AT, WORDS, agreements, features, touches
 

@@ -9,11 +9,11 @@ from functools import lru_cache
 from itertools import compress
 from typing import Any, Final, NamedTuple
 
-from qualification.agreement import Agreement, Bar
-from qualification.canonical import digest_of, quick_canonical_text
-from qualification.criteria import Conditions
-from qualification.decay import course
-from qualification.features import FeatureValue, Profile, Touch, lead_variables, profile_of, touch_variables
+from baton_agreement.agreement import Agreement, Bar
+from baton_agreement.canonical import digest_of, quick_canonical_text
+from baton_agreement.criteria import Conditions
+from baton_agreement.decay import course
+from baton_agreement.features import FeatureValue, Profile, Touch, lead_variables, profile_of, touch_variables
 
 EVALUATOR_VERSION: Final = 1
 """Raised with every change that could give other bytes for the same input; earlier evaluators stay beside it."""
