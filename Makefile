@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-MEMBERS := libs/contracts libs/kit libs/agreement libs/models services/lead-intake services/qualification services/sales-feedback \
-           services/attribution deploy/local cli demo
+MEMBERS := libs/contracts libs/kit libs/agreement libs/evidence libs/models services/lead-intake services/qualification \
+           services/sales-feedback services/attribution deploy/local cli demo
 IMAGE := $(filter-out deploy/local demo,$(MEMBERS))
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
           $(OURS:%=--no-emit-package %)
@@ -91,7 +91,7 @@ setup: .venv/.ready ## Make .venv from requirements.lock (the other targets do i
 	@touch $@
 
 lock: .venv/.ready ## Write the locks anew (names, versions, hashes)
-	@$(COMPILE) --group dev $(MEMBERS:%=%/pyproject.toml) -o requirements.lock
+	@$(COMPILE) --group dev --all-extras $(MEMBERS:%=%/pyproject.toml) -o requirements.lock
 	@$(COMPILE) -c requirements.lock $(IMAGE:%=%/pyproject.toml) -o deploy/requirements.lock
 	@echo hatchling | $(COMPILE) -c requirements.lock - -o deploy/build.lock
 

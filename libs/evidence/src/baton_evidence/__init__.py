@@ -1,0 +1,1 @@
+"""What outcomes say about an agreement: rules suggested from an export, and backtests against one."""
