@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from scipy.stats import beta
+from scipy.special import betaincinv  # scipy.stats would take 50 MB for it
 
 from baton_agreement.document import DocumentRefused, Flaw, pointer_of
 
@@ -50,8 +50,8 @@ def leads_needed(plan: Sequence[dict[str, Any]], measured: Measured) -> tuple[Ne
         raise ValueError("more was won than was qualified")
     won, lost = measured.won, measured.qualified - measured.won
     tail = (1 - COVERAGE) / 2
-    least = float(beta.ppf(tail, won + 0.5, lost + 0.5)) if won else 0.0
-    most = float(beta.ppf(1 - tail, won + 0.5, lost + 0.5)) if lost else 1.0
+    least = float(betaincinv(won + 0.5, lost + 0.5, tail)) if won else 0.0
+    most = float(betaincinv(won + 0.5, lost + 0.5, 1 - tail)) if lost else 1.0
     rate = won / measured.qualified if measured.qualified else 0.0
     needs = []
     for row in plan:
