@@ -25,11 +25,11 @@ SECRET = "a signing secret for the bench"
 CONNECTIONS = 64
 
 
-def typeform(n: int, *, run: str) -> bytes:
-    """Return one response as Typeform sends it; every one is a new person."""
+def typeform(n: int, *, run: str, domain: str = "example.com") -> bytes:
+    """Return one response as Typeform sends it; every one is a new person, of the account of `domain`."""
     answers = [
         ("full_name", "short_text", "text", f"Anna Petrova {n}"),
-        ("email", "email", "email", f"anna.{run}.{n}@company{n % 5000}.example.com"),
+        ("email", "email", "email", f"anna.{run}.{n}@company{n % 5000}.{domain}"),
         ("phone", "phone_number", "phone_number", f"+4915{int(run, 36) % 100:02d}{n:07d}"),
         ("company", "short_text", "text", f"Company {n % 5000} GmbH"),
         ("job_title", "short_text", "text", "Head of Marketing"),
