@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from baton_cli import output
+from baton_cli import evidence, output
 from baton_cli.client import call, fetch_bytes, pages, part, settings_of
 from baton_cli.output import DryRun, Failed, Json, Yes, clean, when
 from baton_cli.settings import Settings, person_key
 
 app = typer.Typer(name="agreement", no_args_is_help=True, help="The agreement of marketing and sales.")
+app.command()(evidence.suggest)
+app.command()(evidence.backtest)
 # The order in which a reader asks; whatever else a document holds comes after.
 _ORDER = ("parties", "gates", "disqualifiers", "fit", "engagement", "rejection_reasons", "glossary")
 _FIRST = ("points", "id", "code", "term")
