@@ -97,8 +97,6 @@ def backtest(
 
     Example: `baton agreement backtest agreement.yaml leads.csv --outcome converted --against active.yaml`
     """
-    import numpy as np
-
     from baton_evidence.backtest import backtest as hold
     from baton_evidence.backtest import judged
     from baton_evidence.outcome import column_named, read_outcome
@@ -109,8 +107,8 @@ def backtest(
     table = _table(file)
     try:
         outcomes = read_outcome(table, outcome, won=won or ())
-        closed = table.taken(np.flatnonzero(outcomes.known))
-        ids = [str(n + 2) for n in np.flatnonzero(outcomes.known)]  # lines of a file whose rows are one line each
+        closed = table.taken(outcomes.rows)
+        ids = [str(row + 2) for row in outcomes.rows]  # lines of a file whose rows are one line each
         if id_column is not None:
             column = column_named(closed, id_column)
             ids = [column.levels[code] if code >= 0 else "" for code in column.codes]
@@ -121,7 +119,7 @@ def backtest(
             warnings = list(outcomes.says)
             if agreement.engagement:
                 warnings.append("an export holds no touches: rules of engagement gave no points")
-            found = hold(leads, outcomes.won[outcomes.known], ids=ids, against=others, warnings=tuple(warnings))
+            found = hold(leads, outcomes.won[outcomes.rows], ids=ids, against=others, warnings=tuple(warnings))
     except Unreadable as error:
         raise Failed(f"{file.name}: {error}") from error
     if as_json:

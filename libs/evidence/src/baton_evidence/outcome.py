@@ -37,6 +37,11 @@ class Outcome:
     won_values: tuple[str, ...]
     says: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> np.ndarray[Any, np.dtype[np.intp]]:
+        """The rows whose outcome is known."""
+        return np.flatnonzero(self.known)
+
 
 def read_outcome(table: Table, name: str, *, won: Sequence[str] = ()) -> Outcome:
     """Read the outcome from the column `name`; `won` are the values that mean won, where they do not say so.

@@ -104,8 +104,8 @@ def suggest(
     dropped = frozenset(column_named(table, name).name for name in drop)
     kept = frozenset(column_named(table, name).name for name in keep)
     outcome = read_outcome(table, outcome_column, won=won)
-    closed = table.taken(np.flatnonzero(outcome.known))
-    y = outcome.won[outcome.known]
+    closed = table.taken(outcome.rows)
+    y = outcome.won[outcome.rows]
     winners = int(y.sum())
     losers = len(y) - winners
     if min(winners, losers) < FEWEST_OUTCOMES:
