@@ -31,8 +31,8 @@ down: .venv/.ready ## Stop it
 test: check ## Run the checks and all tests; starts what they need
 	$(call step,unit tests)
 	@$(BIN)/pytest -q -n 2 $(call suites,unit)
-	$(call step,integration tests, on a real PostgreSQL and a real Kafka)
-	@$(BIN)/pytest -q -n 2 --dist loadfile $(call suites,integration)
+	$(call step,properties and integration tests, on a real PostgreSQL and a real Kafka)
+	@$(BIN)/pytest -q -n 2 --dist loadfile $(call suites,properties) $(call suites,integration)
 	$(call step,tests of the whole)
 	@$(BIN)/pytest -q -n 2 -m "not long" $(APART)
 	@$(BIN)/pytest -q -m "not long" tests $(APART:%=--ignore=%)

@@ -8,12 +8,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agreement_strategies import agreements
 from baton_agreement.agreement import agreement_from_canonical, read_agreement
 from baton_agreement.canonical import digest_of
 from baton_agreement.document import DocumentRefused, Flaw
 from baton_agreement.schema import json_schema
-
-from .strategies import agreements
 
 HERE = Path(__file__).parents[2]
 EXAMPLE = (HERE / "examples/agreement.yaml").read_bytes()

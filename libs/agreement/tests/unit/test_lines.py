@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from agreement_strategies import AT, WORDS, agreements, features, touches
 from baton_agreement.agreement import Agreement, agreement_from_canonical, read_agreement
 from baton_agreement.document import DocumentRefused
 from baton_agreement.features import Features, Touch, profile_of
 from baton_agreement.scoring import Decision, Judge, Outcome, Stamp, decide, decide_again, snapshot_of
-
-from .strategies import AT, WORDS, agreements, features, touches
 
 SIGNED = (Path(__file__).parent / "signed.json").read_bytes()
 

@@ -1,13 +1,15 @@
 """Random agreements, features and touches for the promises that say "always"."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 
 from baton_agreement.agreement import Agreement, read_agreement
-from baton_agreement.scoring import Touch, hour_of
+from baton_agreement.features import Features, profile_of
+from baton_agreement.scoring import Decision, Judge, Stamp, Touch, decide, hour_of, snapshot_of
 
 AT = datetime(2026, 11, 24, 12, 34, 56, 789, tzinfo=UTC)
 
@@ -135,3 +137,11 @@ touches = st.lists(
 )
 
 moments = st.integers(0, 2_000_000).map(lambda seconds: AT + timedelta(seconds=seconds))
+
+
+def decided(
+    agreement: Agreement, known: Features, seen: Sequence[Touch], *, at: datetime = AT, judge: Judge | None = None
+) -> Decision:
+    stamp = Stamp(agreement.id, 3, agreement.digest, 7)
+    snapshot = snapshot_of(profile_of(known), seen, agreement=agreement, at=at)
+    return decide("lead-1", snapshot, cycle=1, judge=judge or Judge(agreement), stamp=stamp, at=at)
