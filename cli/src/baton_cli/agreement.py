@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from baton_cli import evidence, output
+from baton_cli import evidence, output, proof
 from baton_cli.client import call, fetch_bytes, pages, part, settings_of
-from baton_cli.output import DryRun, Failed, Json, Yes, clean, when
+from baton_cli.output import DryRun, Failed, Json, Yes, clean, items_of, when
 from baton_cli.settings import Settings, person_key
 
 app = typer.Typer(name="agreement", no_args_is_help=True, help="The agreement of marketing and sales.")
 app.command()(evidence.suggest)
 app.command()(evidence.backtest)
+app.command()(proof.verify)
 # The order in which a reader asks; whatever else a document holds comes after.
 _ORDER = ("parties", "gates", "disqualifiers", "fit", "engagement", "rejection_reasons", "glossary")
 _FIRST = ("points", "id", "code", "term")
@@ -166,6 +167,35 @@ def list_agreements(
     columns = ["agreement_id", "version", "state", "digest"]
     rows = [[item.get(column) for column in columns] for item in found]
     output.table(["agreement", "version>", "state", "digest"], rows, empty="no agreement yet")
+
+
+@app.command("plan")
+def planned(
+    ctx: typer.Context,
+    digest: Annotated[str, typer.Argument(help="Which version; by default the one in force.")] = "active",
+    *,
+    qualified: Annotated[int, typer.Option(min=0, help="Qualified leads whose outcome is known.")],
+    won: Annotated[int, typer.Option(min=0, help="How many of them were won.")],
+    as_json: Json = False,
+) -> None:
+    """Turn the plan of deals into the qualified leads that are needed each week, with a 95 % interval.
+
+    Example: `baton agreement plan --qualified 120 --won 14`
+    """
+    settings = settings_of(ctx)
+    if digest == "active":
+        whole = str(call(settings, "qualification", "GET /v1/agreements/active")["digest"])
+    else:
+        whole = _whole_digest(settings, digest)
+    measured = {"qualified": qualified, "won": won}
+    rows = call(settings, "qualification", f"GET /v1/agreements/{whole}/plan", params=measured)
+    if as_json:
+        output.json_value(rows)
+        return
+    columns = ["month", "product", "segment", "rep", "deals", "expected", "low", "high"]
+    shown = [["" if row[name] is None else row[name] for name in columns] for row in items_of(rows)]
+    headings = ["month", "product", "segment", "rep", "deals>", "leads a week>", "from>", "to>"]
+    output.table(headings, shown, empty="this agreement has no plan")
 
 
 def _tell_document(document: dict[str, Any], *, language: str) -> None:

@@ -6,12 +6,12 @@ from datetime import datetime
 from baton_agreement.agreement import agreement_from_canonical
 from baton_agreement.canonical import digest_of
 from baton_agreement.document import DocumentRefused
+from baton_agreement.signatures import SignatureBroken, Statement, verify
 from baton_kit.db import Tx
 from baton_kit.failpoint import failpoint
 from baton_kit.problems import Problem
 from qualification import chain, events, store
 from qualification.app import App
-from qualification.signatures import SignatureBroken, Statement, verify
 from qualification.store import ActivationRow, AgreementRow, SignatureRow
 
 

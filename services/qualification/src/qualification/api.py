@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from baton_agreement import scoring
 from baton_agreement.canonical import digest_of
 from baton_agreement.document import MAX_BYTES, DocumentRefused
+from baton_agreement.history import Entry, first_flaw
 from baton_agreement.schema import json_schema
 from baton_kit import edges, forgotten
 from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from baton_kit.raw_body import BodyRefused, read_body
-from qualification import accounts, chain, people, store
+from qualification import accounts, people, store, verify
 from qualification.app import App
 from qualification.pages import Language, page_of
 from qualification.pages import Page as AgreementPage
@@ -318,11 +318,11 @@ async def agreement_history(
 )  # fmt: skip
 async def verify_history(request: Request, caller: Caller = requires("agreements:read")) -> HistoryVerified:
     """Check every hash, digest and signature of the history, from the entries alone."""
-    entries: list[chain.Entry] = []
+    entries: list[Entry] = []
     async with _app(request).db.begin() as tx:
         while page := await store.history(tx, after=len(entries) and entries[-1].seq, limit=1_000):
-            entries += [chain.Entry(*row) for row in page]
-    flaw = chain.first_flaw(entries)
+            entries += [Entry(*row) for row in page]
+    flaw = first_flaw(entries)
     return HistoryVerified(intact=flaw is None, entries=len(entries), flaw=flaw)
 
 
@@ -574,17 +574,71 @@ async def verify_decision(
         if row is None:
             raise _not_found("decision")
         law = await store.agreement(tx, row["digest"])
-    if law is None or digest_of(law.document) != row["digest"]:
-        return Verification(identical=False, digest=digest_of(row["canonical"]), digest_now="")
-    try:
-        judge = app.judges.of_document(law.digest, law.document)
-        again = scoring.decide_again(row["canonical"], row["snapshot"], judge=judge)
-    except (ValueError, KeyError, TypeError) as error:
-        raise Problem(409, "The decision cannot be made again", detail=type(error).__name__) from None
-    return Verification(
-        identical=again.canonical == row["canonical"] and again.snapshot == row["snapshot"],
-        digest=digest_of(row["canonical"]),
-        digest_now=again.digest,
+    made = verify.made_again(row, b"" if law is None else law.document, judges=app.judges)
+    if made.reason == "cannot_be_made":
+        raise Problem(
+            409, "The decision cannot be made again", detail="Its evaluator is not here, or its bytes are damaged."
+        )
+    return Verification(identical=not made.reason, digest=digest_of(row["canonical"]), digest_now=made.digest_now)
+
+
+class RangeWanted(BaseModel):
+    """Which decisions to make again; without bounds all of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime | None = Field(default=None, description="Decided at or after this time.")
+    until: AwareDatetime | None = Field(default=None, description="Decided before this time.")
+    agreement: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="Only those of the version with this digest."
+    )
+    lead_id: Annotated[str, Field(min_length=1, max_length=200, pattern="^[^\\x00]+$")] | None = Field(
+        default=None, description="Only those about this lead."
+    )
+
+
+class Differing(BaseModel):
+    """A stored decision that does not come out again."""
+
+    decision_id: str
+    lead_id: str
+    reason: str = Field(description="other_bytes, document_changed or cannot_be_made")
+
+
+class RangeVerified(BaseModel):
+    """One part of a range: go on with `next_cursor` until it is null."""
+
+    checked: int = Field(description="Decisions of the range that were made again.")
+    differing: list[Differing]
+    next_cursor: str | None
+
+
+@router.post(
+    "/v1/decisions/verifications", operation_id="verify_decisions", summary="Make many decisions again",
+    tags=["decisions"], responses=_only(422),
+)  # fmt: skip
+async def verify_decisions(
+    request: Request,
+    wanted: RangeWanted,
+    cursor: CursorParam = None,
+    caller: Caller = requires("decisions:read"),
+) -> RangeVerified:
+    """Judge stored snapshots again by the versions that decided then, and compare the bytes. Nothing is stored.
+
+    One request looks at the next 500 stored decisions, of the range or not.
+    """
+    app = _app(request)
+    after = decode_cursor(cursor, kinds=[str])
+    bounds = verify.Range(since=wanted.since, until=wanted.until, digest=wanted.agreement, lead_id=wanted.lead_id)
+    async with app.db.begin() as tx:
+        part = await verify.verify_part(tx, app.judges, bounds, after=after[0] if after else "")
+    next_cursor = None if part.after is None else encode_cursor(part.after)
+    return RangeVerified(
+        checked=part.checked,
+        differing=[
+            Differing(decision_id=row["id"], lead_id=row["lead_id"], reason=reason) for row, reason in part.differing
+        ],
+        next_cursor=next_cursor,
     )
 
 

@@ -1,28 +1,13 @@
-"""The history of the agreements: append-only, each entry carrying the hash of the one before it."""
+"""The history of the agreements is only added to, each entry carrying the hash of the one before it."""
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from baton_agreement.agreement import agreement_from_canonical
 from baton_agreement.canonical import canonical_bytes, digest_of
-from baton_agreement.document import DocumentRefused
 from baton_kit.db import Tx
 from baton_kit.envelope import rfc3339
 from qualification import store
-from qualification.signatures import SignatureBroken, Statement, verify
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One stored entry."""
-
-    seq: int
-    entry: bytes
-    prev_hash: str
-    hash: str
 
 
 async def append(tx: Tx, kind: str, *, at: datetime, facts: Mapping[str, Any]) -> None:
@@ -30,60 +15,3 @@ async def append(tx: Tx, kind: str, *, at: datetime, facts: Mapping[str, Any]) -
     seq, prev_hash = await store.last_history(tx)
     entry = canonical_bytes({**facts, "at": rfc3339(at), "kind": kind, "prev": prev_hash, "seq": seq + 1})
     await store.insert_history(tx, seq=seq + 1, entry=entry, prev_hash=prev_hash, hash=digest_of(entry))
-
-
-def first_flaw(entries: Iterable[Entry]) -> str | None:
-    """Return what is wrong with a whole history, None if it is as it was written.
-
-    Finds a changed byte, a missing or moved entry, and a signature that is not its signer's.
-    """
-    prev, expected = "", 1
-    keys: dict[str, dict[str, Any]] = {}
-    departments: dict[str, str] = {}
-    signers: dict[tuple[str, int], dict[str, str]] = {}
-    for found in entries:
-        where = f"entry {expected}"
-        if digest_of(found.entry) != found.hash:
-            return f"{where}: the hash is not that of the entry"
-        facts = json.loads(found.entry)
-        if (found.seq, facts["seq"]) != (expected, expected) or facts["prev"] != prev or found.prev_hash != prev:
-            return f"{where}: the chain is broken here"
-        prev, expected = found.hash, expected + 1
-        if facts["kind"] == "person_added":
-            keys[facts["person_id"]] = facts["public_key"]
-            departments[facts["person_id"]] = facts["department"]
-        elif facts["kind"] == "proposed":
-            try:
-                document = agreement_from_canonical(facts["document"].encode())
-            except DocumentRefused:
-                return f"{where}: the document is none"
-            if document.digest != facts["digest"]:
-                return f"{where}: the digest is not that of the document"
-        elif facts["kind"] == "signed":
-            try:
-                _check_signature(facts, keys, departments)
-            except (SignatureBroken, KeyError):
-                return f"{where}: the signature is not that of the person named"
-            signers.setdefault((facts["digest"], facts["round"]), {})[facts["department"]] = facts["person_id"]
-        elif facts["kind"] == "activated":
-            both = signers.get((facts["digest"], facts["round"]), {})
-            if len(set(both.values())) < 2 or both.keys() != {"marketing", "sales"}:
-                return f"{where}: activated without the signatures of both departments"
-    return None
-
-
-def _check_signature(
-    facts: Mapping[str, Any], keys: Mapping[str, dict[str, Any]], departments: Mapping[str, str]
-) -> None:
-    if departments[facts["person_id"]] != facts["department"]:
-        raise SignatureBroken("another department")
-    statement = Statement(
-        digest=facts["digest"],
-        agreement_id=facts["agreement_id"],
-        version=facts["version"],
-        round=facts["round"],
-        department=facts["department"],
-        person_id=facts["person_id"],
-        signed_at=datetime.fromisoformat(facts["signed_at"]),
-    )
-    verify(statement, facts["jws"], keys[facts["person_id"]])

@@ -2,11 +2,12 @@
 
 from typing import Literal
 
+from baton_agreement import signatures
 from baton_kit.db import Tx
 from baton_kit.policy import create_api_key
 from baton_kit.problems import Problem
 from baton_kit.seal import seal, unseal
-from qualification import chain, signatures, store
+from qualification import chain, store
 from qualification.app import App
 from qualification.store import PersonRow
 

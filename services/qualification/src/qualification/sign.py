@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
+from baton_agreement import signatures
+from baton_agreement.signatures import Statement
 from baton_kit.db import Tx
 from baton_kit.envelope import rfc3339
 from baton_kit.policy import Caller
 from baton_kit.problems import Problem
-from qualification import chain, signatures, store
+from qualification import chain, store
 from qualification.activate import activate
 from qualification.app import App
 from qualification.people import private_key_of
-from qualification.signatures import Statement
 from qualification.store import ActivationRow, AgreementRow, PersonRow, SignatureRow
 
 DEPARTMENTS = frozenset({"marketing", "sales"})

@@ -314,6 +314,41 @@ async def decisions_of(tx: Tx, lead_id: str, *, before: int | None, limit: int) 
     return [dict(row) for row in rows]
 
 
+async def decisions_between(
+    tx: Tx,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    digest: str | None,
+    lead_id: str | None,
+    after: str,
+    most: int,
+) -> tuple[list[Mapping[str, Any]], str | None]:
+    """Look at the next `most` decisions by id: those of the range, and the last id looked at, None at the end."""
+    connection = await raw(tx)
+    looked_at = [
+        row[0]
+        for row in await connection.fetch(
+            "SELECT id FROM decision WHERE id > $1 AND ($2::text IS NULL OR lead_id = $2) ORDER BY id LIMIT $3",
+            after,
+            lead_id,
+            most,
+        )
+    ]
+    if not looked_at:
+        return [], None
+    rows = await connection.fetch(
+        f"SELECT {_DECISION} FROM decision WHERE id = ANY($1::text[]) "  # noqa: S608
+        "AND ($2::timestamptz IS NULL OR at >= $2) AND ($3::timestamptz IS NULL OR at < $3) "
+        "AND ($4::text IS NULL OR digest = $4) ORDER BY id",
+        looked_at,
+        since,
+        until,
+        digest,
+    )
+    return [dict(row) for row in rows], looked_at[-1] if len(looked_at) == most else None
+
+
 async def qualified_of(tx: Tx, lead_id: str) -> list[Mapping[str, Any]]:
     """Return when a lead was handed over, by cycle."""
     rows = await (await raw(tx)).fetch(

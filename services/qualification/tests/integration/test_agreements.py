@@ -8,9 +8,9 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 
 from baton_agreement.canonical import canonical_bytes, digest_of
+from baton_agreement.history import Entry, first_flaw
 from baton_kit.testing import Harness
 from qualification.app import App
-from qualification.chain import Entry, first_flaw
 
 from .given import EXAMPLE, activate, people, propose, sign
 

@@ -345,6 +345,58 @@ async def test_a_stored_decision_that_was_changed_does_not_verify(qualification:
     assert answer.json()["identical"] is False
 
 
+async def verified(h: Harness[App], **wanted: object) -> tuple[int, list[dict[str, Any]], int]:
+    """Verify a range part by part: how many, what differs, in how many parts."""
+    checked, differing, parts, cursor = 0, [], 0, ""
+    while cursor is not None:
+        answer = await h.api.post(f"/v1/decisions/verifications{cursor and f'?cursor={cursor}'}", json=wanted)
+        assert answer.status_code == 200, answer.text
+        part = answer.json()
+        checked, differing, parts = checked + part["checked"], differing + part["differing"], parts + 1
+        cursor = part["next_cursor"]
+    return checked, differing, parts
+
+
+async def test_any_range_of_decisions_is_made_again_part_by_part(
+    qualification: Harness[App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h = qualification
+    who = await people(h)
+    await activate(h, who)
+    monkeypatch.setattr("qualification.verify.LOOKED_AT", 7)
+    await h.receive([created(f"l{n}", **GOOD) for n in range(20)])
+    h.clock.advance(timedelta(days=1))
+    newer = await activate(h, who, EXAMPLE.replace(b"threshold: 45", b"threshold: 5"))
+    await h.receive([created(f"m{n}", **WEAK) for n in range(10)])
+    total = (await h.fetch("SELECT count(*) FROM decision"))[0][0]
+    assert await verified(h) == (total, [], total // 7 + 1)
+    noon = (START + timedelta(hours=12)).isoformat()
+    assert (await verified(h, until=noon))[0] == 20
+    assert (await verified(h, since=noon))[0] == 10
+    assert (await verified(h, agreement=newer))[0] == 10
+    assert (await verified(h, lead_id="l3"))[:2] == (1, [])
+    assert (await h.api.post("/v1/decisions/verifications", json={"since": "2026-01-01T00:00:00"})).status_code == 422
+
+
+async def test_a_range_names_each_decision_that_does_not_come_out_again_and_why(qualification: Harness[App]) -> None:
+    h = qualification
+    await ready(h)
+    await h.receive([created(f"l{n}", **GOOD) for n in range(4)])
+    one, other, third, _ = [row[0] for row in await h.fetch("SELECT id FROM decision ORDER BY lead_id")]
+    changed = "UPDATE decision SET canonical = replace(convert_from(canonical, 'UTF8'), $2, $3)::bytea WHERE id = $1"
+    await h.fetch(f"{changed} RETURNING id", one, '"score":45', '"score":46')
+    await h.fetch(f"{changed} RETURNING id", other, '"evaluator_version":1', '"evaluator_version":9')
+    await h.fetch("UPDATE decision SET digest = repeat('0', 64) WHERE id = $1 RETURNING id", third)
+    checked, differing, _ = await verified(h)
+    assert checked == 4
+    assert {d["decision_id"]: d["reason"] for d in differing} == {
+        one: "other_bytes",
+        other: "cannot_be_made",
+        third: "document_changed",
+    }
+    assert {d["lead_id"] for d in differing} == {"l0", "l1", "l2"}
+
+
 async def test_a_thousand_touches_of_a_robot_do_not_break_the_decision(qualification: Harness[App]) -> None:
     h = qualification
     await ready(h)

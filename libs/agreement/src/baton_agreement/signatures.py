@@ -3,7 +3,7 @@
 import json
 import warnings
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from joserfc import jws
@@ -11,7 +11,6 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import OKPKey
 
 from baton_agreement.canonical import canonical_bytes
-from baton_kit.envelope import rfc3339
 
 _ALGORITHM = "EdDSA"
 
@@ -41,7 +40,7 @@ class Statement:
                 "digest": self.digest,
                 "person_id": self.person_id,
                 "round": self.round,
-                "signed_at": rfc3339(self.signed_at),
+                "signed_at": _moment(self.signed_at),
                 "version": self.version,
             }
         )
@@ -69,6 +68,10 @@ def verify(statement: Statement, signature: str, public_key: dict[str, Any]) -> 
         raise SignatureBroken(type(error).__name__) from None
     if found.payload != statement.canonical():
         raise SignatureBroken("the signature is over something else")
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()[:-6] + "Z"  # as all times on the wire: no fraction where there is none
 
 
 class _no_rename_warning(warnings.catch_warnings):  # noqa: N801 - used as a function
