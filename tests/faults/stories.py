@@ -937,6 +937,10 @@ async def decided_and_erased(h: Harness[Any]) -> list[Event]:
     return [erased("lead-1")]
 
 
+async def deal_of_a_lead(h: Harness[Any]) -> list[Event]:
+    return [agreed.closed("lead-1", "won", at=now())]
+
+
 async def points_fade(h: Harness[Any]) -> None:
     """A lead was decided months ago, and nobody has looked at it since."""
     await agreed.activate(h, await agreed.people(h))
@@ -1048,6 +1052,15 @@ QUALIFICATION = [
         ("worker",),
         ("merging.after_resting",),
         merged_and_handed_over,
+        events=lambda known: known,
+        env={"BATON_DUE_POLL_SECONDS": "3600"},
+    ),
+    Story(
+        "a deal is closed",
+        "qualification",
+        ("worker",),
+        ("evidence.after_deals",),
+        deal_of_a_lead,
         events=lambda known: known,
         env={"BATON_DUE_POLL_SECONDS": "3600"},
     ),

@@ -198,6 +198,59 @@ def planned(
     output.table(headings, shown, empty="this agreement has no plan")
 
 
+_VERDICTS = {"speaks_against": "speaks against it", "supports": "supports it", "no_evidence": "no evidence"}
+
+
+@app.command("evidence")
+def shown_evidence(
+    ctx: typer.Context,
+    digest: Annotated[str, typer.Argument(help="Which version; by default the one in force.")] = "active",
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show for each rule how sales answered the leads that met it, beside those that did not.
+
+    Each rep is compared with itself, so that one harsh rep does not speak for all.
+
+    Example: `baton agreement evidence`
+    """
+    settings = settings_of(ctx)
+    params = {} if digest == "active" else {"agreement": _whole_digest(settings, digest)}
+    found = call(settings, "qualification", "GET /v1/evidence", params=params)
+    if as_json:
+        output.json_value(found)
+        return
+    whole = found["all"]
+    output.line(f"{clean(found['agreement_id'])} version {found['version']}", style="bold")
+    output.line(f"{whole['handed_over']} handed over, {whole['accepted']} accepted, {whole['rejected']} rejected")
+    output.line("")
+    rows = []
+    for rule in found["rules"]:
+        odds = rule["rejection_odds"]
+        ratio = "" if odds is None else f"{odds['ratio']:.2f} ({odds['low']:.2f} to {odds['high']:.2f})"
+        met, rest = rule["met"], rule["not_met"]
+        reasons = ", ".join(f"{one['reason']} {one['leads']}" for one in rule["reasons"])
+        rates = [_part(side["accept_rate"]) for side in (met, rest)] + [_part(side["win_rate"]) for side in (met, rest)]
+        rows.append([rule["rule"], rule["points"], *rates, ratio, _VERDICTS.get(rule["verdict"], ""), reasons])
+    columns = [
+        "rule",
+        "points>",
+        "accepted with>",
+        "without>",
+        "won with>",
+        "without>",
+        "odds of rejection>",
+        "verdict",
+        "reasons",
+    ]
+    output.table(columns, rows, empty="this version has no rules")
+    output.note(f"as of {when(found['as_of'])}; a verdict needs 30 answers on either side")
+
+
+def _part(rate: dict[str, Any] | None) -> str:
+    return "" if rate is None else f"{rate['value']:.0%}"
+
+
 def _tell_document(document: dict[str, Any], *, language: str) -> None:
     """Print what holds for the whole first, then each list of rules as a table, its conditions last."""
     tables = {name: rules for name, rules in document.items() if isinstance(rules, list) and rules}

@@ -1,4 +1,4 @@
-"""`baton agreement verify` and `plan`, and `baton decisions verify`, against a stub of the service."""
+"""`baton agreement verify`, `plan` and `evidence`, and `baton decisions verify`, against a stub of the service."""
 
 import json
 from datetime import UTC, datetime
@@ -114,3 +114,39 @@ def test_a_plan_is_told_as_the_leads_it_needs(baton, stub) -> None:
     [asked, *_] = stub.to(f"GET /v1/agreements/{'a' * 64}/plan")
     assert asked.query == {"qualified": ["100"], "won": ["10"]}
     assert "2027-01" in baton("agreement", "plan", "--qualified", "100", "--won", "10").out
+
+
+def test_evidence_is_told_rule_by_rule(baton, stub) -> None:
+    rate = {"value": 0.4, "low": 0.3, "high": 0.5}
+    arm = {
+        "handed_over": 60,
+        "accepted": 24,
+        "rejected": 36,
+        "accept_rate": rate,
+        "won": 0,
+        "lost": 0,
+        "win_rate": None,
+    }
+    rule = {
+        "rule": "mid-market",
+        "points": 15,
+        "verdict": "speaks_against",
+        "met": arm,
+        "not_met": arm,
+        "rejection_odds": {"ratio": 9.5, "low": 3.1, "high": 29.0, "reps": 3},
+        "reasons": [{"reason": "wrong_size", "leads": 36}],
+    }
+    found = {
+        "agreement_id": "a",
+        "version": 2,
+        "digest": "d",
+        "as_of": "2026-11-02T09:00:00Z",
+        "all": arm,
+        "rules": [rule],
+    }
+    stub.answers["GET /v1/evidence"] = found
+    assert baton("agreement", "evidence", "--json").json == found
+    told = baton("agreement", "evidence").out
+    assert "9.50 (3.10 to 29.00)" in told
+    assert "speaks against it" in told
+    assert "wrong_size 36" in told

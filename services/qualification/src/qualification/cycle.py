@@ -83,6 +83,7 @@ class Feedback:
     occurred_at: datetime
     return_at: datetime | None
     activation_seq: int
+    rep_id: str = ""
 
 
 def after_feedback(lead: Lead, answers: Iterable[Feedback]) -> Lead:

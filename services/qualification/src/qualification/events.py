@@ -15,6 +15,7 @@ from baton_agreement.scoring import EVALUATOR_VERSION, Contribution, Decision, O
 from baton_kit.envelope import Event, event
 from baton_kit.outages import Unprocessable
 from qualification.cycle import Feedback, Lead
+from qualification.evidence.outcomes import Deal
 from qualification.store import ActivationRow, AgreementRow, NewDecision, SignatureRow
 
 _OUTCOMES = {outcome: qualification_pb2.Outcome.Value(f"OUTCOME_{outcome.name}") for outcome in Outcome}
@@ -27,6 +28,11 @@ _ANSWERS = {
     sales_pb2.FEEDBACK_KIND_REJECTED: "rejected",
     sales_pb2.FEEDBACK_KIND_RECYCLED: "recycled",
     sales_pb2.FEEDBACK_KIND_CONTACTED: "contacted",
+}
+_ENDS = {
+    sales_pb2.DEAL_OUTCOME_WON: "won",
+    sales_pb2.DEAL_OUTCOME_LOST: "lost",
+    sales_pb2.DEAL_OUTCOME_REOPENED: "open",
 }
 _QUALIFIED = uuid_utils.UUID("8d5c3c9e-2f0b-5f5e-9a53-0f1f6d6b7f11")
 
@@ -115,7 +121,19 @@ def feedback_from_event(body: sales_pb2.SalesFeedback) -> Feedback | None:
         occurred_at=moment(body.occurred_at),
         return_at=moment(body.return_at) if body.HasField("return_at") else None,
         activation_seq=body.agreement.activation_seq,
+        rep_id=body.rep_id.replace("\x00", ""),
     )
+
+
+def deal_from_event(body: sales_pb2.DealClosed) -> Deal | None:
+    """Return how a deal ended, None for an outcome this version does not know. Raises Unprocessable without a lead."""
+    outcome = _ENDS.get(body.outcome)
+    if outcome is None:
+        return None
+    if not body.lead_id or not body.deal_id or "\x00" in body.lead_id + body.deal_id:
+        raise Unprocessable("the deal names no lead or has no id")
+    closed_at = body.closed_at if body.HasField("closed_at") else body.occurred_at
+    return Deal(body.deal_id, body.lead_id, body.sequence, outcome, moment(closed_at))
 
 
 def moment(at: Timestamp) -> datetime:

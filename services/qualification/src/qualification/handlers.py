@@ -7,6 +7,7 @@ from baton.sales.v1.sales_pb2 import DealClosed, HandoffChanged, SalesFeedback
 from baton_kit.apply import Handlers, Subscription
 from qualification import accounts, evaluate, forget
 from qualification.app import App
+from qualification.evidence import keep
 from qualification.merging import rest
 
 HANDLERS: Handlers[App] = {
@@ -18,6 +19,7 @@ HANDLERS: Handlers[App] = {
     LeadMerged: evaluate.leads_moved,
     LeadUnmerged: evaluate.leads_moved,
     SalesFeedback: evaluate.feedback_arrived,
+    DealClosed: keep.deals_closed,
     LeadErased: forget.leads_erased,
     HandoffChanged: rest.handoffs_changed,
     LeadAccountChanged: accounts.leads_moved,
@@ -29,8 +31,7 @@ SUBSCRIPTION: Subscription[App] = Subscription(
     group="qualification.decide",
     topics=("baton.lead.v1", "baton.sales.v1", "baton.erasure.v1", "baton.account.v1"),
     handlers=HANDLERS,
-    # A deal's outcome is evidence for later amendments; the topic keeps it for ever, so nothing is lost meanwhile.
     # The channel among a lead's features is the one it came by: a decision stays what it was when reports are restated.
     # By which ids CRMs know an account matters to deals only.
-    ignores=frozenset({DealClosed, ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped, AccountLinked}),
+    ignores=frozenset({ChannelRulesChanged, ChannelRulesRestated, TouchRegrouped, AccountLinked}),
 )

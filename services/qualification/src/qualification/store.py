@@ -375,8 +375,9 @@ async def insert_feedback(tx: Tx, answers: Sequence[Feedback]) -> None:
     """Keep what sales answered; one that is there already stays as it is."""
     await (await raw(tx)).execute(
         "INSERT INTO feedback (id, lead_id, cycle, sequence, kind, reason, reason_family, occurred_at, return_at, "
-        "activation_seq) SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], "
-        "$6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::bigint[]) ON CONFLICT DO NOTHING",
+        "activation_seq, rep_id) SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], "
+        "$6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[]) "
+        "ON CONFLICT DO NOTHING",
         [a.id for a in answers],
         [a.lead_id for a in answers],
         [a.cycle for a in answers],
@@ -387,6 +388,7 @@ async def insert_feedback(tx: Tx, answers: Sequence[Feedback]) -> None:
         [a.occurred_at for a in answers],
         [a.return_at for a in answers],
         [a.activation_seq for a in answers],
+        [a.rep_id for a in answers],
     )
     failpoint("store.after_insert_feedback")
 
@@ -396,8 +398,8 @@ async def feedback_of(tx: Tx, lead_ids: Sequence[str]) -> dict[str, list[Feedbac
     if not lead_ids:
         return {}
     rows = await (await raw(tx)).fetch(
-        "SELECT id, lead_id, cycle, sequence, kind, reason, reason_family, occurred_at, return_at, activation_seq "
-        "FROM feedback WHERE lead_id = ANY($1::text[])",
+        "SELECT id, lead_id, cycle, sequence, kind, reason, reason_family, occurred_at, return_at, activation_seq, "
+        "rep_id FROM feedback WHERE lead_id = ANY($1::text[])",
         list(lead_ids),
     )
     failpoint("store.after_feedback")

@@ -167,7 +167,19 @@ feedback = Table(
     Column("occurred_at", TIME, nullable=False),
     Column("return_at", TIME),
     Column("activation_seq", BigInteger, nullable=False),
+    Column("rep_id", Text, nullable=False, server_default=text("''")),
     Index("feedback_of_lead", "lead_id", "cycle"),
+)
+
+deal = Table(
+    "deal",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("lead_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("closed_at", TIME, nullable=False),
+    Index("deal_of_lead", "lead_id"),
 )
 
 merge_edge = add_edges_table(metadata)

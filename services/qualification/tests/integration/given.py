@@ -101,6 +101,7 @@ def answered(
     reason: str = "not_now",
     sequence: int = 2,
     imported: bool = False,
+    rep_id: str = "",
 ) -> Event:
     body = sales_pb2.SalesFeedback(
         feedback_id=new_id(),
@@ -114,6 +115,19 @@ def answered(
         reason_family="timing",
         return_at=_at(return_at) if return_at else None,
         imported=imported,
+        rep_id=rep_id,
+    )
+    return event(body, key=lead_id, occurred_at=at)
+
+
+def closed(lead_id: str, outcome: str, *, deal_id: str | None = None, sequence: int = 1, at: datetime = START) -> Event:
+    body = sales_pb2.DealClosed(
+        deal_id=deal_id or f"deal-{lead_id}",
+        lead_id=lead_id,
+        sequence=sequence,
+        occurred_at=_at(at),
+        closed_at=_at(at),
+        outcome=sales_pb2.DealOutcome.Value(f"DEAL_OUTCOME_{outcome.upper()}"),
     )
     return event(body, key=lead_id, occurred_at=at)
 
