@@ -44,8 +44,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
 
 def create_api(app: App) -> FastAPI:
     """Make the REST API."""
-    from qualification import api  # the routes need App
-    from qualification.evidence import api as evidence
+    from qualification.api import ROUTERS  # the routes need App
     from qualification.handlers import SUBSCRIPTION
 
     return create_fastapi(
@@ -53,6 +52,6 @@ def create_api(app: App) -> FastAPI:
         title="Baton qualification",
         version="1",
         description="The agreement of marketing and sales, and every decision made under it.",
-        routers=[api.router, evidence.router, create_router()],
+        routers=[*ROUTERS, create_router()],
         subscriptions=[SUBSCRIPTION],
     )

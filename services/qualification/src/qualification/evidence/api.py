@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
@@ -11,21 +11,11 @@ from baton_evidence.figures import Interval, share
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from qualification import store
-from qualification.app import App
+from qualification.api.answers import app_of, not_found, only
 from qualification.evidence import store as evidence_store
 from qualification.evidence.rules import Arm, RuleEvidence, Verdict, evidence_of
 
 router = APIRouter()
-
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/problem+json": {}}}
-    for status, text in {
-        401: "No valid API key.",
-        403: "The key lacks the scope.",
-        404: "No such version, or none is in force.",
-        422: "The request is not valid; `errors` name the places.",
-    }.items()
-}
 
 
 class Part(BaseModel):
@@ -91,7 +81,7 @@ class EvidenceShown(BaseModel):
 
 @router.get(
     "/v1/evidence", operation_id="get_evidence", summary="What speaks for and against each rule", tags=["reports"],
-    responses=PROBLEMS,
+    responses=only(404, 422),
 )  # fmt: skip
 async def get_evidence(
     request: Request,
@@ -105,7 +95,7 @@ async def get_evidence(
     Only leads that were handed over have an answer: a rule is compared among those, and a rule that all of them met
     cannot be. Each rep is compared with itself, so that a harsh one does not speak for all.
     """
-    app: App = request.app.state.baton
+    app = app_of(request)
     async with app.db.begin() as tx:
         await store.read_one_snapshot(tx)
         if agreement is None:
@@ -115,7 +105,7 @@ async def get_evidence(
             agreement = newest.digest
         row = await store.agreement(tx, agreement)
         if row is None:
-            raise Problem(404, "No such agreement", detail="`GET /v1/agreements` lists the digests.")
+            raise not_found("agreement")
         counts = await evidence_store.handed_over(tx, agreement)
     document = json.loads(row.document)
     rules = {rule["id"]: rule["points"] for rule in (*document.get("fit", ()), *document.get("engagement", ()))}
