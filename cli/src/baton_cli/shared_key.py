@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from baton_cli import output
-from baton_cli.client import call, settings_of
+from baton_cli.client import call, pages, settings_of
 from baton_cli.lead import asked_for
 from baton_cli.output import DryRun, Json, when
 
@@ -23,11 +23,12 @@ def list_keys(ctx: typer.Context, *, as_json: Json = False) -> None:
 
     Example: `baton shared-key list`
     """
-    found = [str(key) for key in call(settings_of(ctx), "lead-intake", f"GET {ADDRESS}").get("items") or []]
+    found = pages(settings_of(ctx), "lead-intake", ADDRESS, limit=10**9)
+    found.sort(key=lambda one: (str(one.get("kind")), str(one.get("value"))))
     if as_json:
         output.json_value(found)
         return
-    output.table(["kind", "value"], [key.partition(":")[::2] for key in found], empty="nothing is shared")
+    output.table(["kind", "value"], [[one.get("kind"), one.get("value")] for one in found], empty="nothing is shared")
 
 
 @app.command()

@@ -497,9 +497,12 @@ def test_a_proposal_is_dismissed(baton, stub):
 
 
 def test_shared_keys_are_listed(baton, stub):
-    stub.answers["GET /v1/shared-keys"] = {"items": ["email:info@example.com", "phone:+74950000001"]}
+    office, switchboard = (
+        {"kind": k, "value": v} for k, v in (("email", "info@example.com"), ("phone", "+74950000001"))
+    )
+    stub.answers["GET /v1/shared-keys"] = {"items": [switchboard, office], "next_cursor": None}
     assert "+74950000001" in baton("shared-key", "list").out
-    assert baton("shared-key", "list", "--json").json == ["email:info@example.com", "phone:+74950000001"]
+    assert baton("shared-key", "list", "--json").json == [office, switchboard]
 
 
 @pytest.mark.parametrize(("verb", "is_shared"), [("add", True), ("remove", False)])

@@ -151,7 +151,8 @@ async def test_a_shared_domain_makes_no_account_from_then_on(intake: Harness[App
     answer = await intake.public.post(url, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 200
     assert await intake.fetch("SELECT 1 FROM account") == []
-    assert "domain:agency-example.com" in (await intake.api.get("/v1/shared-keys")).json()["items"]
+    on_list = {"kind": "domain", "value": "agency-example.com"}
+    assert on_list in (await intake.api.get("/v1/shared-keys")).json()["items"]
 
 
 async def test_a_lead_that_names_another_company_moves_there_and_the_two_are_proposed(intake: Harness[App]) -> None:

@@ -1,5 +1,6 @@
 """Shared addresses and numbers make no one person of many; keys follow the source's rules on every path."""
 
+import base64
 import dataclasses
 from typing import Any
 
@@ -43,11 +44,26 @@ async def test_a_number_on_the_list_stops_identifying_and_one_taken_off_identifi
     first = await inquiry(intake, "1", "", "+34600112201", name="Anna Petrova")
     order = {"kind": "phone", "value": "+34 600 112 201"}
     assert (await intake.api.post("/v1/shared-keys", json=order)).status_code == 200
-    assert (await intake.api.get("/v1/shared-keys")).json() == {"items": ["phone:+34600112201"]}
+    listed = (await intake.api.get("/v1/shared-keys")).json()
+    assert listed == {"items": [{"kind": "phone", "value": "+34600112201"}], "next_cursor": None}
     assert await inquiry(intake, "2", "", "+34600112201", name="Boris Petrov") != first
     await intake.api.post("/v1/shared-keys", json=order | {"shared": False})
     assert await inquiry(intake, "3", "", "+34600112201", name="Carla Ruiz") == first
     assert (await intake.api.post("/v1/shared-keys", json=order | {"value": "x"})).status_code == 422
+
+
+async def test_shared_keys_come_page_by_page_each_once_and_no_cursor_names_one(intake: Harness[App]) -> None:
+    values = {f"office{n}@firm.example.com" for n in range(5)}
+    for value in values:
+        await intake.api.post("/v1/shared-keys", json={"kind": "email", "value": value})
+    found, cursor = [], ""
+    while cursor is not None:
+        page = (await intake.api.get(f"/v1/shared-keys?limit=2{cursor and f'&cursor={cursor}'}")).json()
+        found += [one["value"] for one in page["items"]]
+        cursor = page["next_cursor"]
+        assert cursor is None or b"office" not in base64.urlsafe_b64decode(cursor + "==")
+    assert len(found) == 5
+    assert set(found) == values
 
 
 async def test_a_number_that_comes_with_too_many_names_becomes_shared_by_the_rule(intake: Harness[App]) -> None:

@@ -1,10 +1,11 @@
 """The list of addresses and numbers that many persons share."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from baton_kit.pages import CursorParam, Limit, Page, decode_cursor, encode_cursor, link_next
 from baton_kit.policy import Caller, requires
 from baton_kit.problems import Problem
 from lead_intake import normalise
@@ -24,6 +25,13 @@ class SharedOrder(Body):
     kind: Literal["email", "phone", "domain"]
     value: str = Field(max_length=254)
     shared: bool = True
+
+
+class SharedKey(BaseModel):
+    """What many share."""
+
+    kind: str = Field(description="email, phone or domain")
+    value: str
 
 
 class SharedOut(BaseModel):
@@ -73,7 +81,21 @@ def _value(body: SharedOrder) -> str:
     tags=["identity"],
     responses=PROBLEMS,
 )
-async def list_shared_keys(request: Request, caller: Caller = requires("contacts:read")) -> dict[str, Any]:
-    """Addresses and numbers are contact data, so that they are shown to whom may see contacts."""
+async def list_shared_keys(
+    request: Request,
+    response: Response,
+    limit: Limit = 50,
+    cursor: CursorParam = None,
+    caller: Caller = requires("contacts:read"),
+) -> Page[SharedKey]:
+    """Addresses and numbers are contact data, so that they are shown to whom may see contacts.
+
+    In an order that says nothing of them: the cursor stands in addresses of pages, and must name nobody.
+    """
+    after = decode_cursor(cursor, kinds=[str])
     async with app_of(request).db.begin() as tx:
-        return {"items": sorted(await shared.shared_keys(tx))}
+        rows = await shared.page(tx, after=after[0] if after else "", limit=limit + 1)
+    next_cursor = encode_cursor(rows[limit - 1][0]) if len(rows) > limit else None
+    link_next(request, response, next_cursor)
+    keys = [key.partition(":") for _, key in rows[:limit]]
+    return Page(items=[SharedKey(kind=kind, value=value) for kind, _, value in keys], next_cursor=next_cursor)

@@ -77,6 +77,14 @@ async def shared_keys(tx: Tx) -> frozenset[str]:
     return frozenset(r[0] for r in rows)
 
 
+async def page(tx: Tx, *, after: str, limit: int) -> list[tuple[str, str]]:
+    """The next keys on the list that count as shared, each with its digest, by which they are ordered."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT md5(key), key FROM shared_key WHERE shared AND md5(key) > $1 ORDER BY md5(key) LIMIT $2", after, limit
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def put(tx: Tx, key: str, *, shared: bool, by: str, at: datetime) -> None:
     """Say of a key that it is shared, or that it is one person's whatever the rule finds."""
     await (await raw(tx)).execute(
