@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from baton_evidence.fields import NOTHING, Field, Ints, values_of
+from baton_evidence.fields import NOTHING, Field, Ints, nameable, values_of
 from baton_evidence.table import Table
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -77,9 +77,8 @@ def _bins(field: Field, table: Table) -> Bins:
     fewest = max(FEWEST, table.rows // 1_000)
     if field.kind == "category":
         counts = column.counts
-        common = [
-            n for n in np.argsort(-counts, kind="stable")[:MOST] if counts[n] >= fewest and _nameable(column.levels[n])
-        ]
+        often = [n for n in np.argsort(-counts, kind="stable")[:MOST] if counts[n] >= fewest]
+        common = [n for n in often if nameable(column.levels[n], most=60)]
         levels = tuple(column.levels[n] for n in common)
         return Bins(field, levels=levels, missing=missing, others=len(common) < int((counts > 0).sum()))
     values = values_of(field, column)
@@ -127,8 +126,3 @@ def _roundest(low: int, high: int) -> int:
             if first <= last:
                 return (first + last) // 2 * wide
         step //= 10
-
-
-def _nameable(level: str) -> bool:
-    """Whether a rule may name it: short, and without what an agreement refuses because people cannot see it."""
-    return len(level) <= 60 and level.isprintable()

@@ -61,7 +61,7 @@ class LeftOut:
     detail: str
 
 
-REASONS: Final = ("asked", "outcome", "id", "person", "date", "text", "empty", "constant", "duplicate", "leak")
+REASONS: Final = ("asked", "name", "outcome", "id", "person", "date", "text", "empty", "constant", "duplicate", "leak")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,9 @@ def fields_of(
         if name in drop:
             left_out.append(LeftOut(name, "asked", "left out as asked"))
             continue
+        if not nameable(name, most=100):
+            left_out.append(LeftOut(name, "name", "its name is too long or holds what people cannot see; rename it"))
+            continue
         found = _field(column, table.rows, kept=name in keep)
         if isinstance(found, Field):
             same = seen.setdefault(_pattern(found, column), name)
@@ -112,6 +115,11 @@ def answers_of(fields: Mapping[str, Field], column: Column) -> list[str | None]:
     if field.kind != "number":
         return list(column.levels)
     return [None if value == NOTHING else str(value) for value in (whole(x, field.scale) for x in column.levels)]
+
+
+def nameable(text: str, *, most: int) -> bool:
+    """Whether a rule may name it: short, and without what an agreement refuses because people cannot see it."""
+    return len(text) <= most and text.isprintable()
 
 
 def looks_like_a_date(column: Column) -> bool:

@@ -123,7 +123,7 @@ def _named(row: Sequence[str]) -> list[str]:
         raise Unreadable(f"the header has {len(row)} columns; the limit is {_MOST_COLUMNS}")
     names: list[str] = []
     for place, cell in enumerate(row, start=1):
-        name = cell.replace("\x00", "").strip() or f"column {place}"
+        name = " ".join(cell.replace("\x00", "").split()) or f"column {place}"
         taken = name
         again = 2
         while taken in names:

@@ -59,6 +59,11 @@ def test_a_name_in_nearly_every_row_is_a_person() -> None:
     assert found([f"Anna {n % 60}" for n in range(ROWS)], "Имя") == ("out", "person")
 
 
+@pytest.mark.parametrize("name", ["zero\u200bwidth", "turned\u202earound", "n" * 5_000])
+def test_a_name_that_no_agreement_can_hold_is_left_out_with_what_to_do(name: str) -> None:
+    assert found(["a", "b"] * 50, name) == ("out", "name")
+
+
 def test_a_column_that_says_the_same_as_another_is_left_out() -> None:
     table = table_of({"a": ["x", "y"] * 9, "b": ["1", "2"] * 9, "won": [1, 0, 0] * 6})
     result = fields_of(table, outcome="won", id_column=None, drop=frozenset(), keep=frozenset())

@@ -34,6 +34,7 @@ def test_a_wrong_row_is_named_and_stops_nothing() -> None:
 
 def test_columns_of_one_name_and_of_none_are_kept_apart() -> None:
     assert list(read_table(b"a,a,\n1,2,3\n").columns) == ["a", "a (2)", "column 3"]
+    assert list(read_table(b'"Lead\n source",b\n1,2\n').columns) == ["Lead source", "b"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"a,b\n"])
