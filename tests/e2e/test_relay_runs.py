@@ -252,16 +252,23 @@ def test_the_story_is_told_from_what_the_services_say(relay: Relay, capsys: pyte
         ("receipts", "list"),
         ("source", "list"),
         ("agreement", "show"),
+        ("agreement", "verify"),
+        ("agreement", "evidence"),
+        ("agreement", "plan", "--qualified", "100", "--won", "10"),
+        ("decisions", "verify"),
         ("parked", "list"),
         ("relay", "status"),
         ("doctor",),
     ],
     ids=" ".join,
 )
-def test_the_command_answers_in_json(relay: Relay, words: tuple[str, ...]) -> None:
+def test_the_command_answers_programs_and_people(relay: Relay, words: tuple[str, ...]) -> None:
     done = _baton(relay, *words, "--json")
     assert done.returncode == 0, done.stderr
     json.loads(done.stdout)
+    told = _baton(relay, *words)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.strip()
 
 
 def test_the_command_shows_a_lead_in_json(relay: Relay) -> None:

@@ -1,5 +1,6 @@
 """`baton agreement verify`: the history of the agreements, proved here and not by the service that keeps it."""
 
+import collections
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,7 +60,12 @@ def verify(
     if as_json:
         output.json_value({"intact": flaw is None, "entries": len(entries), "flaw": flaw, "head": last})
     else:
-        shown = [[facts.get("seq"), when(facts.get("at")), _said(facts)] for facts in told]
+        # Signatures and activations name a document by its digest; its number was given when it was proposed.
+        proposed = {facts.get("digest"): facts for facts in told if facts.get("kind") == "proposed"}
+        shown = [
+            [facts.get("seq"), when(facts.get("at")), _said({**proposed.get(facts.get("digest"), {}), **facts})]
+            for facts in told
+        ]
         output.table(["entry>", "at", "what"], shown, empty="nothing was proposed yet")
         output.line("")
         if flaw is None:
@@ -74,7 +80,7 @@ def verify(
 
 def _said(facts: dict[str, Any]) -> str:
     words = _WORDS.get(str(facts.get("kind")), "{kind}")
-    return words.format_map({"kind": facts.get("kind")} | {name: str(value) for name, value in facts.items()})
+    return words.format_map(collections.defaultdict(str, {name: str(value) for name, value in facts.items()}))
 
 
 def _kept(file: Path) -> list[dict[str, Any]]:

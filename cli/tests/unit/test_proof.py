@@ -39,7 +39,8 @@ def facts() -> list[dict[str, Any]]:
             {"kind": "signed", **about, **who, "signed_at": "2026-11-02T09:00:00Z", "jws": sign(statement, private)}
         )
     proposed = {"kind": "proposed", **about, "document": agreement.document.decode()}
-    return [*people, proposed, *signed, {"kind": "activated", **about, "activation_seq": 1}]
+    activated = {name: value for name, value in about.items() if name != "agreement_id"}
+    return [*people, proposed, *signed, {"kind": "activated", **activated, "activation_seq": 1, "superseded": None}]
 
 
 def test_a_history_is_proved_by_the_command_itself(baton, stub, facts) -> None:
@@ -50,6 +51,7 @@ def test_a_history_is_proved_by_the_command_itself(baton, stub, facts) -> None:
     assert said.json == {"intact": True, "entries": 6, "flaw": None, "head": rows[-1]["hash"]}
     told = baton("agreement", "verify").out
     assert "signed by boris for sales" in told
+    assert f"{json.loads(rows[2]['entry'])['agreement_id']} version 1 in force" in told
     assert rows[-1]["hash"] in told
 
 

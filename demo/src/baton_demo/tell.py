@@ -267,6 +267,8 @@ def _addresses(place: Place, lead_id: str) -> Group:
         'baton campaign assign utm:november-digest digest --name "Digest"',
         "baton receipts list --state quarantined",
         "baton agreement show",
+        "baton agreement evidence",
+        "baton agreement verify",
         "baton events tail --json",
     )
     return Group(
