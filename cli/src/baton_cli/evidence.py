@@ -172,9 +172,9 @@ def _measured_json(measured: "Measured") -> dict[str, Any]:
 
 
 def _suggestion_json(found: "Suggestion", *, text: str, written: Path | None) -> dict[str, Any]:
-    from baton_evidence.written import document_of
+    from baton_evidence.written import rules_of
 
-    document = document_of(found) if found.learned is not None else None
+    rules, threshold = rules_of(found) if found.learned is not None else ((), None)
     return {
         "evidence": found.learned is not None,
         "p_value": found.chance,
@@ -190,8 +190,19 @@ def _suggestion_json(found: "Suggestion", *, text: str, written: Path | None) ->
         "ceiling": _measured_json(found.ceiling),
         "ratio": found.ratio,
         "frequency": _measured_json(found.frequency),
-        "rules": [] if document is None else document["fit"],
-        "threshold": None if document is None else document["threshold"],
+        "rules": [
+            {
+                "id": rule.id,
+                "points": rule.points,
+                "when": rule.said.when,
+                "en": rule.said.en,
+                "ru": rule.said.ru,
+                "leads": rule.leads,
+                "won": rule.won,
+            }
+            for rule in rules
+        ],
+        "threshold": threshold,
         "points_to_double_odds": None if found.learned is None else found.learned.doubling,
         "at_threshold": None
         if found.cut is None
@@ -204,7 +215,7 @@ def _suggestion_json(found: "Suggestion", *, text: str, written: Path | None) ->
 
 
 def _tell_suggestion(found: "Suggestion", *, written: Path | None, outcome: str, file: Path) -> None:
-    from baton_evidence.written import document_of
+    from baton_evidence.written import rules_of
 
     closed = found.won + found.lost
     output.line(f"{closed:,} leads with an outcome, {found.won:,} won ({found.won / closed:.1%})", style="bold")
@@ -232,14 +243,16 @@ def _tell_suggestion(found: "Suggestion", *, written: Path | None, outcome: str,
         return
     output.line(f"The rules reach {found.ratio:.1%} of the ceiling's AUC.")
     output.line("")
-    document = document_of(found)
-    output.table(
-        ["points>", "rule"], [[rule["points"], rule["en"]] for rule in document["fit"]], empty="", title="Rules"
-    )
+    rules, threshold = rules_of(found)
+    written_out = [
+        [rule.points, rule.said.en, f"{rule.leads:,}", f"{rule.won / rule.leads:.0%}" if rule.leads else ""]
+        for rule in rules
+    ]
+    output.table(["points>", "rule", "leads>", "won>"], written_out, empty="", title="Rules")
     output.line("")
     cut = found.cut
     output.line(
-        f"From {document['threshold']} points on a lead is handed over: {cut.share:.1%} of the leads."
+        f"From {threshold} points on a lead is handed over: {cut.share:.1%} of the leads."
         f" {cut.precision:.1%} of them were won; {cut.recall:.1%} of all winners are among them."
         f" {found.learned.doubling:.1f} points double the odds."
     )

@@ -67,8 +67,8 @@ class Suggestion:
     bins: tuple[Bins, ...]
     learned: Learned | None
     cut: Cut | None
-    held_by: tuple[tuple[int, float], ...]
-    """For each rule: how many leads meet it, and the part of them that was won."""
+    met_by: tuple[tuple[int, int], ...]
+    """For each rule: how many leads meet it, and how many of them were won."""
     rules: Measured
     ceiling: Measured
     frequency: Measured
@@ -130,7 +130,7 @@ def suggest(
     rows = binned(bins, closed)
     learned: Learned | None = None
     cut: Cut | None = None
-    held_by: tuple[tuple[int, float], ...] = ()
+    met_by: tuple[tuple[int, int], ...] = ()
     if measured.chance < LEVEL:
         learned = learn(rows, _ceiling(fields, closed, y)(closed))
     if learned is not None and not learned.rules:
@@ -138,7 +138,7 @@ def suggest(
     if learned is not None:
         score = learned.score(rows)
         cut = _cut(score, y)
-        held_by = tuple((int(met.sum()), float(y[met].mean())) for met in (holds(r, rows) for r in learned.rules))
+        met_by = tuple((int(met.sum()), int(y[met].sum())) for met in (holds(rule, rows) for rule in learned.rules))
     return Suggestion(
         outcome=outcome,
         rows=table.rows,
@@ -147,7 +147,7 @@ def suggest(
         bins=bins,
         learned=learned,
         cut=cut,
-        held_by=held_by,
+        met_by=met_by,
         rules=measured.rules,
         ceiling=measured.ceiling,
         frequency=measured.frequency,

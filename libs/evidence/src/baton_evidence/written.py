@@ -1,12 +1,13 @@
 """Write a suggestion as an agreement that both departments can read, change and propose."""
 
 import re
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
 
 from baton_agreement.agreement import read_agreement
-from baton_evidence.rules import said
+from baton_evidence.rules import Said, said
 from baton_evidence.suggest import Suggestion
 
 MARK: Final = "# Suggested by `baton agreement suggest`"
@@ -21,8 +22,19 @@ _REASONS: Final = (
 )
 
 
-def document_of(suggestion: Suggestion, *, id: str = "suggested") -> dict[str, Any]:
-    """Return the agreement as a tree; its rules are the suggestion's, the rest is a start to be talked over."""
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule as it is written: of the export's leads so many meet it, of whom so many were won."""
+
+    id: str
+    points: int
+    said: Said
+    leads: int
+    won: int
+
+
+def rules_of(suggestion: Suggestion) -> tuple[tuple[Rule, ...], int]:
+    """Return the rules, the heaviest first, and the threshold. Raises ValueError where there is no evidence."""
     learned, cut = suggestion.learned, suggestion.cut
     if learned is None or cut is None:
         raise ValueError("there is no evidence to write down")
@@ -37,13 +49,21 @@ def document_of(suggestion: Suggestion, *, id: str = "suggested") -> dict[str, A
             turned.add(n)
             threshold -= points[n]
     # 2. Heaviest first.
-    fit = []
-    order = sorted(range(len(points)), key=lambda n: -abs(points[n]))
-    for place, n in enumerate(order, start=1):
-        rule = said(learned.rules[n], suggestion.bins, opposite=n in turned)
+    rules = []
+    for place, n in enumerate(sorted(range(len(points)), key=lambda n: -abs(points[n])), start=1):
         name = suggestion.bins[learned.rules[n][0].field].field.column
+        leads, won = suggestion.met_by[n]
+        if n in turned:
+            leads, won = suggestion.won + suggestion.lost - leads, suggestion.won - won
         worth = -points[n] if n in turned else points[n]
-        fit.append({"id": _id(place, name), "points": worth, "when": rule.when, "en": rule.en, "ru": rule.ru})
+        words = said(learned.rules[n], suggestion.bins, opposite=n in turned)
+        rules.append(Rule(_id(place, name), worth, words, leads, won))
+    return tuple(rules), max(threshold, 1)
+
+
+def document_of(suggestion: Suggestion, *, id: str = "suggested") -> dict[str, Any]:
+    """Return the agreement as a tree; its rules are the suggestion's, the rest is a start to be talked over."""
+    rules, threshold = rules_of(suggestion)
     return {
         "format": "baton.agreement/1",
         "id": id,
@@ -52,8 +72,11 @@ def document_of(suggestion: Suggestion, *, id: str = "suggested") -> dict[str, A
             {"department": "marketing", "name": "Head of marketing"},
             {"department": "sales", "name": "Head of sales"},
         ],
-        "fit": fit,
-        "threshold": max(threshold, 1),
+        "fit": [
+            {"id": rule.id, "points": rule.points, "when": rule.said.when, "en": rule.said.en, "ru": rule.said.ru}
+            for rule in rules
+        ],
+        "threshold": threshold,
         "rejection_reasons": [{"code": c, "family": f, "en": en, "ru": ru} for c, f, en, ru in _REASONS],
         "sla": {"accept_within": "4h", "first_response_within": "24h", "attempts": 5},
     }

@@ -122,7 +122,7 @@ def _suggested(learned: Learned, bins: tuple[Bins, ...], won: Truths) -> Suggest
         bins=bins,
         learned=learned,
         cut=Cut(-40, 0.5, 0.5, 0.5),
-        held_by=(),
+        met_by=tuple((0, 0) for _ in learned.rules),
         rules=nothing,
         ceiling=nothing,
         frequency=nothing,
