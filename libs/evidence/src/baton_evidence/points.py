@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -13,21 +14,20 @@ Truths = np.ndarray[Any, np.dtype[np.bool_]]
 
 MOST_POINTS: Final = 30
 RIDGE: Final = 1.0
-"""Of the log odds: half of it times the sum of the squared weights is added to the loss."""
-_ROUNDS: Final = 100
+"""Half of it times the sum of the squared weights is added to the loss."""
+_HARDLY: Final = 1e-6
+"""A ridge for a single weight that must not grow without end where a score parts winners from losers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """Rows with the same answers, counted together: what is lost in order, a sum does not need.
-
-    `answers[k]` are those of pattern k, `won[k]` and `lost[k]` its outcomes, `of_row[i]` the pattern of row i.
+    """Rows with the same answers, counted together: `answers[k]` are those of pattern k, `won[k]` and `lost[k]` its
+    outcomes.
     """
 
     answers: Floats
     won: Floats
     lost: Floats
-    of_row: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +52,21 @@ def pooled(answers: Truths, target: Floats) -> Pooled:
         patterns = (keys[:, None] >> np.arange(rules - 1, -1, -1) & 1).astype(np.float64)
     won = np.bincount(of_row, weights=target, minlength=len(patterns)).astype(np.float64)
     count = np.bincount(of_row, minlength=len(patterns))
-    return Pooled(patterns, won, count - won, of_row)
+    return Pooled(patterns, won, count - won)
 
 
-def fitted(rows: Pooled, *, start: Weights | None = None, ridge: float = RIDGE) -> Weights:
-    """Return the weights with the least loss: Newton's steps, halved until they help. The intercept is not shrunk."""
-    total = rows.won + rows.lost
-    design = np.hstack([np.ones((len(rows.won), 1)), rows.answers])
-    penalty = np.full(design.shape[1], ridge)
-    penalty[0] = 0
-    weights = np.zeros(design.shape[1])
-    if start is not None and len(start.of_rule) == len(weights) - 1:
-        weights[0], weights[1:] = start.intercept, start.of_rule
-    else:
-        weights[0] = math.log((rows.won.sum() + 0.5) / (rows.lost.sum() + 0.5))
-
-    def loss_of(candidate: Floats) -> float:
-        odds = design @ candidate
-        return float(total @ np.logaddexp(0, odds) - rows.won @ odds + penalty @ (candidate * candidate) / 2)
-
-    loss = loss_of(weights)
-    for _ in range(_ROUNDS):
-        chance = expected(design @ weights)
-        gradient = design.T @ (rows.won - total * chance) - penalty * weights
-        curvature = (design.T * (total * chance * (1 - chance))) @ design + np.diag(penalty + 1e-9)
-        step = np.linalg.solve(curvature, gradient)
-        if float(gradient @ step) < 1e-9:
-            break
-        size = 1.0
-        while size > 1e-6 and (reached := loss_of(weights + size * step)) > loss:
-            size /= 2
-        if size <= 1e-6:
-            break
-        weights, loss = weights + size * step, reached
-    return Weights(float(weights[0]), weights[1:], loss)
+def fitted(rows: Pooled, *, ridge: float = RIDGE) -> Weights:
+    """Return the weights with the least loss; the intercept is not shrunk."""
+    chance = min(max(float(rows.won.sum() / (rows.won.sum() + rows.lost.sum())), 1e-9), 1 - 1e-9)
+    intercept, of_rule = math.log(chance / (1 - chance)), np.zeros(rows.answers.shape[1])
+    if len(of_rule):
+        model = LogisticRegression(C=1 / ridge, solver="newton-cholesky", tol=1e-6)
+        outcomes = np.repeat([1, 0], len(rows.won))
+        model.fit(np.vstack([rows.answers] * 2), outcomes, sample_weight=np.concatenate([rows.won, rows.lost]))
+        intercept, of_rule = float(model.intercept_[0]), model.coef_[0]
+    odds = intercept + rows.answers @ of_rule
+    loss = (rows.won + rows.lost) @ np.logaddexp(0, odds) - rows.won @ odds + ridge * (of_rule @ of_rule) / 2
+    return Weights(intercept, of_rule, float(loss))
 
 
 def expected(odds: Floats) -> Floats:
@@ -124,7 +105,7 @@ def _along(rows: Pooled, score: Floats) -> Weights:
     won = np.bincount(place, weights=rows.won).astype(np.float64)
     lost = np.bincount(place, weights=rows.lost).astype(np.float64)
     spread = float(values.std()) or 1.0
-    found = fitted(Pooled(values[:, None] / spread, won, lost, place), ridge=0.0 if len(values) > 1 else 1.0)
+    found = fitted(Pooled(values[:, None] / spread, won, lost), ridge=_HARDLY)
     return Weights(found.intercept, found.of_rule / spread, found.loss)
 
 
