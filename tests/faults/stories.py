@@ -184,7 +184,21 @@ async def deals_wait_for_leads_that_are_here(h: Harness[Any]) -> None:
         assert await advance(h.app), "a file of one transaction"
 
 
+async def leads_that_nobody_has_looked_at(h: Harness[Any]) -> None:
+    await deals_wait_for_leads_that_are_here(h)
+    await h.fetch("UPDATE import_waiting SET lead_id = NULL RETURNING 1")
+
+
 INTAKE += [
+    Story(
+        "leads that came by other ways are looked at for deals that wait",
+        "lead-intake",
+        ("worker",),
+        ("import.looked",),
+        leads_that_nobody_has_looked_at,
+        through="SELECT 1 FROM receipt_entry WHERE outcome = 'matched' HAVING count(*) = 2",
+        aside=(*LIKENESS, *LEDGER, *SEARCH),
+    ),
     Story(
         "deals find the leads that come after them",
         "lead-intake",

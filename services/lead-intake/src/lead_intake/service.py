@@ -14,7 +14,7 @@ from lead_intake.fetching import fetch, reconcile
 from lead_intake.grouping import restate
 from lead_intake.handlers import SUBSCRIPTIONS
 from lead_intake.identity.shared import share_for_ever
-from lead_intake.importing import run
+from lead_intake.importing import look, run
 from lead_intake.ledger import bodies, count, replay
 from lead_intake.listener import create_public
 from lead_intake.merging.propose import propose_for_ever
@@ -109,6 +109,7 @@ SERVICE: Service[App] = Service(
             "bodies": empty_bodies,
             "forget": forget_for_ever,
             "imports": run.advance_for_ever,
+            "imports_look": look.look_for_ever,
             "imports.forget": run.forget_for_ever,
         }
     ),

@@ -30,6 +30,8 @@ from import_words import (
 from baton_kit.testing import SEAL_KEY, Harness
 from lead_intake.app import App
 from lead_intake.importing import run
+from lead_intake.importing.look import look_for_leads
+from lead_intake.importing.run import advance
 
 _DEALS = "Deal ID,Contact,Stage,Amount,Opened,Closed"
 
@@ -236,6 +238,56 @@ async def test_a_deal_whose_lead_came_by_another_way_is_taken_when_its_file_come
     assert (await imported(intake, layout, deals))["counts"] == {"duplicate": 1}
     assert (await shown(intake, waiting["id"]))["counts"] == {"matched": 1}
     assert (await told(intake))[-1] == "DealImported"
+
+
+async def test_a_deal_whose_lead_comes_by_a_form_afterwards_is_taken_by_itself(intake: Harness[App]) -> None:
+    layout = {**DEALS, "columns": {**DEALS["columns"], "lead_id": "Nobody", "email": "Contact"}}
+    deals = csv(
+        "Deal ID,Contact,Nobody,Stage,Amount,Opened,Closed",
+        "1,P1@example.com,,Closed won,10.00,2024-03-05,2024-04-01",
+        "2,P2@example.com,,Closed won,10.00,2024-03-05,2024-04-01",
+    )
+
+    async def look(after: str | None) -> str | None:
+        async with intake.db.begin() as tx:
+            return await look_for_leads(tx, intake.app, after=after)
+
+    assert await look(None) is None, "nothing waits"
+    waiting = await imported(intake, layout, deals)
+    after = await look(None)
+    source = {"id": "site", "provider": "generic"}
+    address = (await intake.api.post("/v1/sources", json=source)).json()["webhook_url"]
+    assert intake.public is not None
+    await intake.app.sources.refresh()
+    assert (await intake.public.post(address, json={"email": "p1@example.com"})).status_code == 200
+    assert await look(after) is not None
+    assert await advance(intake.app) == 1
+    assert (await shown(intake, waiting["id"]))["counts"] == {"matched": 1, "pending": 1}
+    assert (await told(intake))[-1] == "DealImported"
+    assert await advance(intake.app) is None, "settled once"
+    await balanced(intake)
+
+
+async def test_many_leads_are_looked_at_part_by_part_and_none_is_passed_over(
+    intake: Harness[App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lead_intake.importing.look.MOST", 2)
+    assert (await imported(intake, DEALS, csv(
+        "Deal ID,Contact,Stage,Amount,Opened,Closed", "1,7,Closed won,10.00,2024-03-05,2024-04-01"
+    )))["counts"] == {"pending": 1}  # fmt: skip
+    monkeypatch.setattr("lead_intake.importing.wait.store.find_waiting", _nobody)
+    assert (await imported(intake, LEADS, leads(8)))["counts"] == {"created": 8}
+    monkeypatch.undo()
+    monkeypatch.setattr("lead_intake.importing.look.MOST", 2)
+    after: str | None = None
+    for _ in range(5):
+        async with intake.db.begin() as tx:
+            after = await look_for_leads(tx, intake.app, after=after)
+    assert await intake.fetch("SELECT FROM import_waiting WHERE lead_id IS NULL") == []
+
+
+async def _nobody(*_: object) -> int:
+    return 0
 
 
 async def test_a_deal_that_waited_too_long_is_refused(intake: Harness[App]) -> None:

@@ -268,6 +268,24 @@ async def anything_waits(tx: Tx) -> bool:
     return bool(await (await raw(tx)).fetchval("SELECT EXISTS (SELECT FROM import_waiting WHERE lead_id IS NULL)"))
 
 
+async def oldest_waiting(tx: Tx) -> datetime | None:
+    """Since when a row waits for a lead that nobody has named yet."""
+    oldest: datetime | None = await (await raw(tx)).fetchval(
+        "SELECT min(received_at) FROM import_waiting WHERE lead_id IS NULL"
+    )
+    return oldest
+
+
+async def leads_after(tx: Tx, lead_id: str, *, most: int) -> list[tuple[str, list[str]]]:
+    """The next leads by id, each with the keys of its person."""
+    rows = await (await raw(tx)).fetch(
+        "SELECT l.id::text, array(SELECT k.key FROM identity_key k WHERE k.person_id = l.person_id) "
+        "FROM lead l WHERE l.id > $1::uuid ORDER BY l.id LIMIT $2",
+        lead_id, most,
+    )  # fmt: skip
+    return [(row[0], row[1]) for row in rows]
+
+
 async def leads_by_key(tx: Tx, keys: Sequence[str]) -> dict[str, str]:
     """The lead of whoever has this identity key."""
     rows = await (await raw(tx)).fetch(
