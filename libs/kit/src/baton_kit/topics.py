@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 
 _SET_ON_TOPIC = 1  # config_source DYNAMIC_TOPIC_CONFIG: set on the topic itself, not inherited
 
@@ -47,6 +47,14 @@ class TopicAction:
 
 class TopicError(RuntimeError):
     """The cluster refused a change; the text names topic and reason."""
+
+
+class TopicUnknown(TopicError):
+    """The broker that was asked does not know the topic."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"{topic}: {UnknownTopicOrPartitionError.__name__}")
+        self.topic = topic
 
 
 async def plan_topics(
@@ -105,14 +113,20 @@ async def _settled(
     deadline = time.monotonic() + within
     names = [prefix + topic.name for topic in topics]
     while True:
-        left = [a for a in await plan_topics(admin, topics, prefix=prefix) if a.kind is not ActionKind.WARNING]
-        if not left:
-            described = await admin.describe_topics(names)
-            if all(partition["leader"] >= 0 for topic in described for partition in topic["partitions"]):
-                return
+        topic, reason = names[0], "a partition has no leader"
+        try:
+            left = [a for a in await plan_topics(admin, topics, prefix=prefix) if a.kind is not ActionKind.WARNING]
+            if left:
+                topic, reason = left[0].topic, left[0].detail
+            else:
+                described = await admin.describe_topics(names)
+                if all(t["partitions"] and all(p["leader"] >= 0 for p in t["partitions"]) for t in described):
+                    return
+        except TopicUnknown as unknown:
+            # Each question goes to some broker: one may have read of the topic, and the next not yet.
+            topic, reason = unknown.topic, "a broker does not know it yet"
         if time.monotonic() > deadline:
-            reason = left[0].detail if left else "a partition has no leader"
-            raise TopicError(f"{left[0].topic if left else names[0]}: not in force after {within:.0f} s: {reason}")
+            raise TopicError(f"{topic}: not in force after {within:.0f} s: {reason}")
         await asyncio.sleep(0.05)
 
 
@@ -200,5 +214,7 @@ async def _alter(admin: AIOKafkaAdminClient, actions: Sequence[TopicAction]) -> 
 
 
 def _raise_for(code: int, message: str | None, topic: str) -> None:
+    if code == UnknownTopicOrPartitionError.errno:
+        raise TopicUnknown(topic)
     if code != 0:
         raise TopicError(f"{topic}: {message or for_code(code).__name__}")
